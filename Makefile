@@ -1,0 +1,63 @@
+# Every target sets up what it needs; `make` alone lists them.
+
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+# The lock file alone decides what is installed, whatever tools or settings the machine has.
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --inexact --no-progress
+JOBS ?= 2
+# Certificates that this machine trusts count, as they do for pip: an office's own index works too.
+export UV_SYSTEM_CERTS := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test crash check bench format lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run  ## watch real work: 7 nodes of 2 layouts, launched, deployed to, torn down, on this machine alone
+	@$(BIN)/ogc demo
+
+test: $(VENV)/.dev  ## run the whole test suite, with a PostgreSQL server of its own
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+
+crash: $(VENV)/.dev  ## kill the program at every commit and every request, and at 1,000 random instants, and see that one sync mends it
+	@OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash -s $(ARGS)
+
+check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
+	@$(BIN)/uv lock --check --quiet
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## launch and deploy to 200 nodes, and print what that cost
+	@$(BIN)/python -m benchmarks.launch_and_deploy $(ARGS)
+
+format: $(VENV)/.dev  ## format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+lock: $(VENV)/.uv  ## renew the lock file within the bounds of pyproject.toml
+	@$(BIN)/uv lock --upgrade
+
+clean:  ## remove the environment and all caches
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.uv:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or later is needed; name one with PYTHON=…" >&2; exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) can not make an environment; on Debian: apt install python3-venv" >&2; \
+		rm -rf $(VENV); exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.uv pyproject.toml uv.lock
+	@$(SYNC) --no-dev
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv pyproject.toml uv.lock
+	@$(SYNC) --group dev
+	@touch $@ $(VENV)/.run

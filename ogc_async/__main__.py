@@ -1,0 +1,5 @@
+"""``python -m ogc_async`` is ``ogc``."""
+
+from ogc_async.cli import main
+
+main()

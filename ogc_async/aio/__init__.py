@@ -1,0 +1,1 @@
+"""What asyncio leaves to its users, each piece without a word about clouds, databases or SSH."""

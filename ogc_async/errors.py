@@ -1,0 +1,270 @@
+"""Every error this package raises, in one tree.
+
+OgcError
+├── SettingsError                 the environment or .env is wrong or incomplete
+│   ├── MissingCredentials        a provider is needed and a variable it needs is not set
+│   └── KeyFileError              an SSH key file is missing, unreadable, encrypted or malformed
+├── SpecError                     the spec has problems: ``.problems`` holds all of them
+├── ScriptsError                  a script folder is missing, unreadable or empty of sense
+├── TemplateError                 a template did not render: ``.script`` and ``.line``
+├── StoreError                    the database
+│   ├── NotConnected              no engine: ``db.connect()`` was not called
+│   ├── DatabaseUnavailable       the server does not answer, or refuses us
+│   ├── NotMigrated               tables are missing or older than this version
+│   ├── NoUser                    the one user record was not created yet
+│   ├── UnknownNode               no node has that id or name
+│   ├── NotRunning                the node is not in a state for what was asked
+│   └── StaleNode                 somebody else moved the node on in the meantime
+├── ProviderError                 a cloud said no: ``.provider .operation .code .request_id .retryable``
+│   ├── Unauthorized              bad credentials, or not allowed to
+│   ├── Throttled                 too many requests; retried within the settings already
+│   ├── ServiceUnavailable        the cloud's own trouble, or the network's; retried already
+│   ├── NoCapacity                no machines of that kind in that zone just now
+│   ├── QuotaExceeded             the account's quota is used up
+│   ├── InvalidRequest            the request can never succeed as it is
+│   ├── NotFound                  the image, instance or other resource does not exist
+│   ├── TokenSpent                an idempotency token that can not be used (again) for this request
+│   ├── ResourceInUse             something still depends on what was to be removed
+│   └── InstanceDied              the instance was launched and went away before it was ready
+├── RemoteError                   a node over SSH: ``.node``
+│   ├── Unreachable               no SSH session within the deadline
+│   ├── KeyRefused                the node does not accept the layout's key or user
+│   ├── HostKeyChanged            the node shows another host key than the one on record
+│   ├── ConnectionLost            the session broke while work was going on
+│   ├── TransferFailed            files did not arrive
+│   └── StepTimeout               a step ran longer than its timeout
+├── DeadlineExceeded              a wait ended before what was waited for
+└── InsideEventLoop               a synchronous twin was called where a coroutine must be awaited
+
+A message says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class OgcError(Exception):
+    """Whatever this package raises on purpose."""
+
+
+class SettingsError(OgcError):
+    """The environment or ``.env`` is wrong or incomplete."""
+
+
+class MissingCredentials(SettingsError):
+    """A provider is needed, and ``variable`` is not set."""
+
+    def __init__(self, provider: str, variable: str, hint: str = "") -> None:
+        self.provider = provider
+        self.variable = variable
+        detail = f" {hint}" if hint else ""
+        super().__init__(f"{provider}: {variable} is not set; put it in the environment or in .env.{detail}")
+
+
+class KeyFileError(SettingsError):
+    """An SSH key file is missing, unreadable, passphrase-protected or malformed."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path = str(path)
+        super().__init__(f"SSH key {path}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a spec. ``where`` is the dotted key, ``line`` and ``column`` count from 1 (0: unknown)."""
+
+    where: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        at = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: " if self.file else ""
+        return f"{at}{self.where}: {self.message}" if self.where else f"{at}{self.message}"
+
+
+class SpecError(OgcError):
+    """The spec has problems; all of them are in ``problems``, in the order of the file."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class ScriptsError(OgcError):
+    """A script folder or one of its files can not be used."""
+
+
+class TemplateError(OgcError):
+    """A template did not render; ``line`` counts from 1 in ``script`` (0: unknown)."""
+
+    def __init__(self, script: str, line: int, reason: str) -> None:
+        self.script = script
+        self.line = line
+        super().__init__(f"{script}:{line}: {reason}" if line else f"{script}: {reason}")
+
+
+class StoreError(OgcError):
+    """The database, or what is on record in it."""
+
+
+class NotConnected(StoreError):
+    """No engine is set up."""
+
+    def __init__(self) -> None:
+        super().__init__("no database: set state.app.engine = db.connect() first")
+
+
+class DatabaseUnavailable(StoreError):
+    """The database does not answer, or refuses us."""
+
+
+class NotMigrated(StoreError):
+    """Tables are missing or older than this version of the package."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"the database is not migrated ({detail}): run `ogc db migrate` or db.migrate()")
+
+
+class NoUser(StoreError):
+    """The one user record was not created yet."""
+
+    def __init__(self) -> None:
+        super().__init__("no user on record: run `ogc init`, or add a db.User(name=…, slug=…) first")
+
+
+class UnknownNode(StoreError):
+    """No node has one of the ids or names asked for."""
+
+    def __init__(self, missing: Iterable[object]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(f"no such node: {', '.join(map(str, self.missing))}; `ogc ls` lists the nodes on record")
+
+
+class NotRunning(StoreError):
+    """The node is not in a state for what was asked of it."""
+
+    def __init__(self, node: str, state: str) -> None:
+        self.node = node
+        super().__init__(f"{node}: is {state}, not running; `ogc ls` shows why")
+
+
+class StaleNode(StoreError):
+    """Somebody else moved the node on in the meantime."""
+
+
+class PlanOutdated(StoreError):
+    """Cloud, database or spec have changed since a plan was made; nothing was done."""
+
+    def __init__(self, difference: str) -> None:
+        super().__init__(f"the plan is outdated, and nothing was done; make a new one: {difference}")
+
+
+class ProviderError(OgcError):
+    """A cloud refused or failed; a ``retryable`` one has already been retried within the settings."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        operation: str,
+        code: str = "",
+        request_id: str = "",
+        retryable: bool = False,
+    ) -> None:
+        self.message = message
+        self.provider = provider
+        self.operation = operation
+        self.code = code
+        self.request_id = request_id
+        self.retryable = retryable
+        coded = f" [{code}]" if code else ""
+        asked = f" (request {request_id})" if request_id else ""
+        super().__init__(f"{provider} {operation}: {message}{coded}{asked}")
+
+
+class Unauthorized(ProviderError):
+    """The credentials are wrong, or may not do this."""
+
+
+class Throttled(ProviderError):
+    """Too many requests."""
+
+
+class ServiceUnavailable(ProviderError):
+    """The cloud's own trouble, or the way to it."""
+
+
+class NoCapacity(ProviderError):
+    """No machines of that kind in that zone just now."""
+
+
+class QuotaExceeded(ProviderError):
+    """The account's quota is used up; only its owner can raise it."""
+
+
+class InvalidRequest(ProviderError):
+    """The request can never succeed as it is."""
+
+
+class NotFound(ProviderError):
+    """The image, instance or other resource does not exist."""
+
+
+class TokenSpent(ProviderError):
+    """An idempotency token that can not be used (again) for this request: take a new one."""
+
+
+class ResourceInUse(ProviderError):
+    """Something still depends on what was to be removed."""
+
+
+class InstanceDied(ProviderError):
+    """The instance was launched and went away before it was ready."""
+
+
+class RemoteError(OgcError):
+    """A node over SSH; ``node`` is its name."""
+
+    def __init__(self, node: str, message: str) -> None:
+        self.node = node
+        super().__init__(f"{node}: {message}")
+
+
+class Unreachable(RemoteError):
+    """No SSH session within the deadline."""
+
+
+class KeyRefused(RemoteError):
+    """The node does not accept the layout's key for that user."""
+
+
+class HostKeyChanged(RemoteError):
+    """The node shows another host key than the one on record."""
+
+
+class ConnectionLost(RemoteError):
+    """The session broke while work was going on."""
+
+
+class TransferFailed(RemoteError):
+    """Files did not arrive, or not whole."""
+
+
+class StepTimeout(RemoteError):
+    """A step ran longer than its timeout."""
+
+
+class DeadlineExceeded(OgcError):
+    """A wait ended before what was waited for."""
+
+
+class InsideEventLoop(OgcError, RuntimeError):
+    """A synchronous twin was called where a coroutine must be awaited."""
+
+    def __init__(self, twin: str, coroutine: str) -> None:
+        super().__init__(f"{twin}() was called inside a running event loop: use `await {coroutine}(…)` there")

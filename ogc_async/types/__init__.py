@@ -1,0 +1,45 @@
+"""The frozen values that travel between the rooms."""
+
+from ogc_async.types.launch import (
+    DescribeRequest,
+    Instance,
+    InstanceState,
+    LaunchFailure,
+    LaunchRequest,
+    Port,
+    Prepared,
+)
+from ogc_async.types.node import LIVE, NodeSnapshot, NodeState, UserSnapshot
+from ogc_async.types.result import (
+    DeployResult,
+    LaunchResult,
+    NodeFailure,
+    StepResult,
+    StepState,
+    TeardownResult,
+)
+from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
+
+__all__ = [
+    "LIVE",
+    "Change",
+    "ChangeKind",
+    "DeployResult",
+    "DescribeRequest",
+    "Instance",
+    "InstanceState",
+    "LaunchFailure",
+    "LaunchRequest",
+    "LaunchResult",
+    "NodeFailure",
+    "NodeSnapshot",
+    "NodeState",
+    "Port",
+    "Prepared",
+    "StepResult",
+    "StepState",
+    "SyncPlan",
+    "SyncResult",
+    "TeardownResult",
+    "UserSnapshot",
+]

@@ -1,0 +1,125 @@
+"""What is asked of a provider, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ogc_async.errors import ProviderError
+
+TAG_OWNER = "ogc:owner"
+TAG_SCOPE = "ogc:scope"
+TAG_LAYOUT = "ogc:layout"
+TAG_BATCH = "ogc:batch"
+TAG_TAGS = "ogc:tags"
+
+
+class InstanceState(StrEnum):
+    """What the cloud says of a machine, in this project's words."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+
+    @property
+    def is_gone(self) -> bool:
+        """The machine has ended or is about to."""
+        return self in (InstanceState.TERMINATING, InstanceState.TERMINATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An inclusive range of ports that a layout opens."""
+
+    first: int
+    last: int
+    protocol: str = "tcp"
+
+    def __str__(self) -> str:
+        span = str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+        return span if self.protocol == "tcp" else f"{span}/{self.protocol}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """One batch: machines of one shape, in one zone, under one idempotency token.
+
+    ``names`` are the nodes', one machine each; ``token`` was committed to the database beforehand (at most 64 ASCII
+    characters); ``scope`` tells apart the databases of one owner. A repeat with equal values launches nothing new.
+    """
+
+    owner: str
+    scope: str
+    layout: str
+    names: tuple[str, ...]
+    token: str
+    runs_on: str
+    instance_size: str
+    public_key: str = field(repr=False)
+    arch: str = "x86_64"
+    username: str | None = None
+    zone: str | None = None
+    ports: tuple[Port, ...] = ()
+    ingress: tuple[str, ...] = ("0.0.0.0/0",)
+    ssh_port: int = 22
+    spot: bool = False
+    ttl: timedelta | None = None
+    disk_size_gib: int | None = None
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What stands ready before machines of a layout can be launched; names and ids are the provider's own."""
+
+    image: str
+    username: str
+    key_pair: str
+    firewall: str
+    root_device: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A machine as the cloud describes it.
+
+    ``launch_index`` is its place in its batch, counted from 0, or -1 where its ``name`` is the node's; ``error`` says
+    why it ended, where the cloud told.
+    """
+
+    id: str
+    state: InstanceState
+    token: str
+    launch_index: int
+    zone: str = ""
+    name: str = ""
+    public_ip: str | None = None
+    private_ip: str | None = None
+    reason: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    launched_at: datetime | None = None
+    error: ProviderError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFailure:
+    """Why one name of a batch has no machine."""
+
+    name: str
+    error: ProviderError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeRequest:
+    """Which machines to describe: of these batches, or these ids, of one owner and scope. At least one is given."""
+
+    owner: str
+    scope: str
+    tokens: tuple[str, ...] = ()
+    instance_ids: tuple[str, ...] = ()

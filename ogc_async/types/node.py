@@ -1,0 +1,70 @@
+"""A node's states, and the frozen picture of a node that leaves the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class NodeState(StrEnum):
+    """planned → launching → running → terminating → terminated; or failed (never came up), lost (vanished)."""
+
+    PLANNED = "planned"
+    LAUNCHING = "launching"
+    RUNNING = "running"
+    TERMINATING = "terminating"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+LIVE = frozenset({NodeState.PLANNED, NodeState.LAUNCHING, NodeState.RUNNING, NodeState.TERMINATING})
+"""States in which a machine may exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserSnapshot:
+    """The user whose tag every machine carries; ``scope`` is unique to this record, in this database."""
+
+    id: int
+    name: str
+    slug: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSnapshot:
+    """A node as it was on record at one moment. ``spec`` is the layout's ``as_dict()`` at launch."""
+
+    id: int
+    name: str
+    layout: str
+    provider: str
+    region: str
+    zone: str | None
+    state: NodeState
+    token: str
+    launch_index: int
+    instance_id: str | None = None
+    public_ip: str | None = None
+    private_ip: str | None = None
+    username: str = ""
+    ssh_port: int = 22
+    host_key: str | None = None
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    reason: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    running_at: datetime | None = None
+    terminated_at: datetime | None = None
+    worker: str | None = None
+    lease_until: datetime | None = None
+
+    def is_held(self, now: datetime) -> bool:
+        """A process that is believed to live works on the node."""
+        return self.worker is not None and self.lease_until is not None and self.lease_until > now

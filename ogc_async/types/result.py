@@ -1,0 +1,144 @@
+"""What the verbs return: failures beside successes, and the caller decides whether to raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ogc_async.errors import OgcError
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailure:
+    """Why one node did not come up; ``is_retryable`` says whether a repeat could help."""
+
+    layout: str
+    node_id: int
+    name: str
+    error: OgcError
+
+    @property
+    def is_retryable(self) -> bool:
+        """A repeat of the same launch could help."""
+        return bool(getattr(self.error, "retryable", False))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.error}"
+
+
+class NodeIds(list[int]):
+    """Node ids with the ``failures`` beside them."""
+
+    def __init__(self, node_ids: Iterable[int] = (), failures: Iterable[NodeFailure] = ()) -> None:
+        super().__init__(node_ids)
+        self.failures = tuple(failures)
+
+    @property
+    def ok(self) -> bool:
+        """No node failed."""
+        return not self.failures
+
+    def raise_for_failures(self) -> None:
+        """Raise the only failure's error, or all of them as an ``ExceptionGroup``."""
+        errors = [failure.error for failure in self.failures]
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} nodes failed", errors)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self)!r}, failures={len(self.failures)})"
+
+
+class LaunchResult(NodeIds):
+    """The ids of the nodes that came up, in the spec's order."""
+
+
+class TeardownResult(NodeIds):
+    """The ids of the nodes whose machines the cloud says are gone, in the order asked.
+
+    ``leftovers`` are the errors of firewalls and key pairs that could not be removed after the last node.
+    """
+
+    def __init__(
+        self,
+        node_ids: Iterable[int] = (),
+        failures: Iterable[NodeFailure] = (),
+        leftovers: Iterable[OgcError] = (),
+    ) -> None:
+        super().__init__(node_ids, failures)
+        self.leftovers = tuple(leftovers)
+
+
+class StepState(StrEnum):
+    """How a step stands or ended."""
+
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    KILLED = "killed"
+    TIMED_OUT = "timed-out"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """One script or command on one node. ``output`` is stdout and stderr as they arrived, bounded in size."""
+
+    script: str
+    state: StepState
+    exit_code: int | None
+    seconds: float
+    output: bytes = field(default=b"", repr=False)
+    output_bytes: int = 0
+    signal: str | None = None
+    sha256: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """The step ended with exit code 0."""
+        return self.state is StepState.PASSED
+
+    @property
+    def is_truncated(self) -> bool:
+        """Output was cut: ``output_bytes`` arrived, fewer were kept."""
+        return self.output_bytes > len(self.output)
+
+    @property
+    def text(self) -> str:
+        """The output as text; bytes that are not UTF-8 show as U+FFFD."""
+        return self.output.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeployResult:
+    """What ran on one node. Truthy, and equal to ``True``, when every step passed and nothing else failed."""
+
+    node_id: int
+    name: str = ""
+    steps: tuple[StepResult, ...] = ()
+    error: OgcError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Every step passed."""
+        return self.error is None and all(step.ok for step in self.steps)
+
+    @property
+    def output(self) -> str:
+        """All steps' output, in order, as text."""
+        return "".join(step.text for step in self.steps)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, bool):
+            return self.ok is other
+        if isinstance(other, DeployResult):
+            return (self.node_id, self.steps, self.error) == (other.node_id, other.steps, other.error)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.node_id, self.steps))

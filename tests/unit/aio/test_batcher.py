@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import asyncio
+
+import anyio
+import pytest
+
+from ogc_async.aio.batcher import Batcher
+
+
+async def test_what_comes_in_together_goes_in_one_group() -> None:
+    groups: list[list[int]] = []
+
+    async def run(items: list[int]) -> list[int]:
+        groups.append(items)
+        return [10 * item for item in items]
+
+    async with Batcher(run) as batcher:
+        answers = await asyncio.gather(*(batcher.submit(item) for item in range(50)))
+    assert answers == [10 * item for item in range(50)]
+    assert groups == [list(range(50))]
+
+
+async def test_a_group_is_never_larger_than_its_ceiling() -> None:
+    sizes: list[int] = []
+
+    async def run(items: list[int]) -> list[int]:
+        sizes.append(len(items))
+        return items
+
+    async with Batcher(run, max_batch=20) as batcher:
+        await asyncio.gather(*(batcher.submit(item) for item in range(50)))
+    assert sizes == [20, 20, 10]
+
+
+async def test_an_error_reaches_every_caller_of_its_group_and_no_other() -> None:
+    async def run(items: list[int]) -> list[int]:
+        if 1 in items:
+            raise OSError("down")
+        return items
+
+    async with Batcher(run, max_batch=2) as batcher:
+        answers = await asyncio.gather(*(batcher.submit(item) for item in range(4)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [OSError, OSError, int, int]
+
+
+async def test_leaving_writes_what_a_cancelled_caller_left_behind() -> None:
+    written: list[int] = []
+
+    async def run(items: list[int]) -> list[int]:
+        await anyio.sleep(0)
+        written.extend(items)
+        return items
+
+    with anyio.CancelScope() as scope:
+        async with Batcher(run) as batcher, anyio.create_task_group() as group:
+            group.start_soon(batcher.submit, 1)
+            await anyio.sleep(0)
+            scope.cancel()
+    assert written == [1]
+
+
+async def test_a_closed_batcher_takes_nothing() -> None:
+    async def run(items: list[int]) -> list[int]:
+        return items
+
+    async with Batcher(run) as batcher:
+        pass
+    with pytest.raises(RuntimeError, match="not open"):
+        await batcher.submit(1)

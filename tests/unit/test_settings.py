@@ -1,0 +1,105 @@
+"""Settings: every variable of the page under its exact name, from the environment or ``.env``, secrets kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ogc_async.errors import SettingsError
+from ogc_async.settings import Settings, load_settings, shared_environment
+
+PAGE = Path(__file__).parents[1] / "acceptance/managing-nodes-programmatically.md"
+SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cret-a", "AWS_SESSION_TOKEN": "s3cret-b", "POSTGRES_PASSWORD": "s3cret-c"}
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of this machine's, in a folder of the test's own."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_variable_of_the_page_is_a_setting() -> None:
+    named = set(re.findall(r"\b((?:AWS|GOOGLE|POSTGRES)_[A-Z_]+)\b", PAGE.read_text(encoding="utf-8")))
+    assert len(named) >= 10
+    assert named <= {field.upper() for field in Settings.model_fields}
+
+
+def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AWS_REGION=eu-west-1\nOGC_POLL_S=7\nSOMETHING_ELSE=1\n")
+    assert (load_settings().aws_region, load_settings().ogc_poll_s) == ("eu-west-1", 7)
+    monkeypatch.setenv("AWS_REGION", "us-east-2")
+    assert (load_settings().aws_region, load_settings().ogc_poll_s) == ("us-east-2", 7)
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTGRES_HOST", "")
+    assert load_settings().database_url().drivername == "sqlite+aiosqlite"
+
+
+def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OGC_DATABASE_URL", "postgresql://me:s3cret-d@host/db")
+    settings = load_settings()
+    shown = f"{settings!r} {settings} {settings.model_dump_json()} {settings.database_url()}"
+    assert "s3cret" not in shown
+
+
+def test_every_wrong_variable_is_named_and_no_value_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OGC_POLL_S", "s3cret-soon")
+    monkeypatch.setenv("POSTGRES_PORT", "99999")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert "OGC_POLL_S" in text
+    assert "POSTGRES_PORT" in text
+    assert "s3cret" not in text
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"AWS_REGION=\xff\xfe\n")
+    with pytest.raises(SettingsError, match=r"\.env"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"POSTGRES_HOST": "db"}, "postgresql+asyncpg://postgres:***@db:5432/ogc"),
+        ({"POSTGRES_DB": "fleet"}, "postgresql+asyncpg://postgres:***@localhost:5432/fleet"),
+        ({"POSTGRES_USER": "me", "POSTGRES_PORT": "6543"}, "postgresql+asyncpg://me:***@localhost:6543/ogc"),
+        ({"POSTGRES_DB": "x", "OGC_DATABASE_URL": "sqlite:////tmp/x.db"}, "sqlite+aiosqlite:////tmp/x.db"),
+        ({"OGC_DATA_DIR": "/var/lib/ogc"}, "sqlite+aiosqlite:////var/lib/ogc/ogc.db"),
+    ],
+)
+def test_the_database_is_chosen_by_what_is_set(
+    variables: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert str(load_settings().database_url()) == url
+
+
+def test_scripts_see_our_prefix_and_what_is_named_and_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OGC_RELEASE", "APP_VERSION", "OTHER", "AWS_REGION", "OGC_POLL_S"):
+        monkeypatch.setenv(name, "1")
+    assert set(shared_environment(["APP_VERSION"])) == {"OGC_RELEASE", "APP_VERSION"}
+
+
+@pytest.mark.parametrize(
+    "name", ["AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "GOOGLE_API_KEY", "OGC_Database_url", "POSTGRES_PASSFILE"]
+)
+def test_what_may_be_a_credential_is_never_shared(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "s3cret")
+    assert name not in shared_environment()
+    with pytest.raises(SettingsError, match=name):
+        shared_environment([name])
+
+
+def test_a_variable_that_is_named_and_not_set_is_told() -> None:
+    with pytest.raises(SettingsError, match="NOT_SET_ANYWHERE"):
+        shared_environment(["NOT_SET_ANYWHERE"])
