@@ -1,0 +1,252 @@
+"""The rows of nodes: planned, moved from state to state, looked up; one short transaction a call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, RowMapping, bindparam, case, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ogc_async.db.engine import Engine
+from ogc_async.db.models import Node, now
+from ogc_async.errors import UnknownNode
+from ogc_async.types import LIVE, Instance, NodeSnapshot, NodeState
+
+T = TypeVar("T")
+
+CHUNK = 1000
+"""Rows or ids a statement: 30 columns of so many rows stay below the 32,766 variables that both databases take."""
+
+FORGOTTEN = "only the row was to go; the machine was left alone"
+
+COLUMNS = [getattr(Node, each.name) for each in fields(NodeSnapshot)]
+MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDraft:
+    """A node that is to be: everything known before its launch."""
+
+    name: str
+    layout: str
+    provider: str
+    region: str
+    token: str
+    launch_index: int
+    zone: str | None = None
+    username: str = ""
+    ssh_port: int = 22
+    tags: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The batch that a node goes on in, after its first one could not be fulfilled."""
+
+    token: str
+    launch_index: int
+    zone: str | None
+
+
+async def plan_nodes(
+    engine: Engine, user_id: int, drafts: Sequence[NodeDraft], lease: tuple[str, datetime] | None = None
+) -> list[NodeSnapshot]:
+    """Put every draft on record as ``planned``, in one transaction; ``lease`` is a worker, and until when.
+
+    The rows come back in the order of the drafts.
+    """
+    worker, until = lease or (None, None)
+    moment = now()
+    shared = {"user_id": user_id, "state": NodeState.PLANNED, "created_at": moment, "updated_at": moment}
+    shared |= {"worker": worker, "lease_until": until}
+    rows = [_plain(draft) | shared for draft in drafts]
+    made: dict[str, NodeSnapshot] = {}
+    async with engine.transaction() as connection:
+        for chunk in chunks(rows):
+            answer = await connection.execute(insert(Node).values(chunk).returning(*COLUMNS))
+            made.update({row["name"]: _snapshot(row) for row in answer.mappings()})
+    return [made[draft.name] for draft in drafts]
+
+
+async def move_nodes(
+    engine: Engine,
+    node_ids: Collection[int],
+    *,
+    to: NodeState,
+    came_from: Collection[NodeState],
+    reason: str | None = None,
+) -> set[int]:
+    """Move the nodes that are still in a state of ``came_from``; an id that does not come back was moved by another."""
+    async with engine.transaction() as connection:
+        return await _move(connection, node_ids, to=to, came_from=came_from, reason=reason)
+
+
+async def record_instances(engine: Engine, instances: Mapping[int, Instance]) -> None:
+    """Note which machine is which node's, by node id."""
+    async with engine.transaction() as connection:
+        await _update_each(connection, {node_id: _machine(each) for node_id, each in instances.items()})
+
+
+async def record_running(engine: Engine, instances: Mapping[int, Instance]) -> set[int]:
+    """Move these nodes from ``launching`` to ``running``, with their machines' addresses; the ids moved."""
+    came_from = {NodeState.LAUNCHING}
+    async with engine.transaction() as connection:
+        moved = await _move(connection, instances, to=NodeState.RUNNING, came_from=came_from, reason=None)
+        await _update_each(connection, {node_id: _machine(instances[node_id]) for node_id in moved})
+    return moved
+
+
+async def renew_tokens(engine: Engine, renewals: Mapping[int, Renewal]) -> set[int]:
+    """Plan nodes anew, without a machine, under another token; the ids moved."""
+    came_from = {NodeState.PLANNED, NodeState.LAUNCHING}
+    async with engine.transaction() as connection:
+        moved = await _move(connection, renewals, to=NodeState.PLANNED, came_from=came_from, reason=None)
+        values = {node_id: asdict(renewals[node_id]) | {"instance_id": None} for node_id in moved}
+        await _update_each(connection, values)
+    return moved
+
+
+async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
+    """Keep the host keys that nodes showed at first contact; a key on record stays."""
+    async with engine.transaction() as connection:
+        values = {node_id: {"host_key": key} for node_id, key in keys.items()}
+        await _update_each(connection, values, Node.host_key.is_(None))
+
+
+async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:
+    """Note the login users, known once the image is."""
+    async with engine.transaction() as connection:
+        await _update_each(connection, {node_id: {"username": name} for node_id, name in names.items()})
+
+
+async def find_nodes(
+    engine: Engine,
+    *,
+    layout: str | None = None,
+    tag: str | None = None,
+    states: Collection[NodeState] | None = None,
+) -> list[NodeSnapshot]:
+    """The nodes that meet all that is given, oldest first."""
+    statement = select(*COLUMNS).order_by(Node.id)
+    if layout is not None:
+        statement = statement.where(Node.layout == layout)
+    if states is not None:
+        statement = statement.where(Node.state.in_(sorted(states)))
+    async with engine.reading() as connection:
+        rows = (await connection.execute(statement)).mappings().all()
+    # JSON lists are searched in as many ways as there are databases; a fleet's rows are few enough to look through.
+    return [node for node in map(_snapshot, rows) if tag is None or tag in node.tags]
+
+
+async def find_held(engine: Engine, worker: str) -> list[NodeSnapshot]:
+    """The nodes that this worker holds a lease on, oldest first."""
+    statement = select(*COLUMNS).where(Node.worker == worker).order_by(Node.id)
+    async with engine.reading() as connection:
+        return [_snapshot(row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def find_places(engine: Engine) -> set[tuple[str, str]]:
+    """Every provider and region that a node was ever planned in."""
+    async with engine.reading() as connection:
+        rows = await connection.execute(select(Node.provider, Node.region).distinct())
+        return {(provider, region) for provider, region in rows}
+
+
+async def find_emptied(engine: Engine, since: datetime) -> set[tuple[str, str, str]]:
+    """Provider, region and layout of layouts whose last live node went after ``since``."""
+    place = Node.provider, Node.region, Node.layout
+    live = func.count(case((Node.state.in_(sorted(LIVE)), 1)))
+    statement = select(*place).group_by(*place).having(func.max(Node.updated_at) > since, live == 0)
+    async with engine.reading() as connection:
+        return {(provider, region, layout) for provider, region, layout in await connection.execute(statement)}
+
+
+async def find_forgotten(engine: Engine, instance_ids: Collection[str]) -> set[str]:
+    """Those of these machines whose rows were given up on purpose, while they live."""
+    found: set[str] = set()
+    async with engine.reading() as connection:
+        for chunk in chunks(sorted(instance_ids)):
+            of_these = Node.instance_id.in_(chunk), Node.state == NodeState.TERMINATED, Node.reason == FORGOTTEN
+            found.update(filter(None, (await connection.scalars(select(Node.instance_id).where(*of_these))).all()))
+    return found
+
+
+async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapshot]:
+    """The nodes with these ids, in the order asked. Raises ``UnknownNode`` with all ids that no node has."""
+    found: dict[int, NodeSnapshot] = {}
+    async with engine.reading() as connection:
+        for chunk in chunks(node_ids):
+            rows = await connection.execute(select(*COLUMNS).where(Node.id.in_(chunk)))
+            found.update({row["id"]: _snapshot(row) for row in rows.mappings()})
+    missing = [node_id for node_id in node_ids if node_id not in found]
+    if missing:
+        raise UnknownNode(missing)
+    return [found[node_id] for node_id in node_ids]
+
+
+async def _move(
+    connection: AsyncConnection,
+    node_ids: Iterable[int],
+    *,
+    to: NodeState,
+    came_from: Collection[NodeState],
+    reason: str | None,
+) -> set[int]:
+    """The one place where a state is written. Rows are locked in one order, so that no two movers block each other."""
+    moment = now()
+    values: dict[str, Any] = {"state": to, "updated_at": moment, "reason": reason}
+    if to in MOMENTS:
+        values[MOMENTS[to]] = moment
+    moved: set[int] = set()
+    for chunk in chunks(sorted(node_ids)):
+        statement = (
+            update(Node).where(Node.id.in_(chunk), Node.state.in_(sorted(came_from))).values(values).returning(Node.id)
+        )
+        moved.update((await connection.scalars(statement)).all())
+    return moved
+
+
+async def _update_each(
+    connection: AsyncConnection, values: Mapping[int, Mapping[str, Any]], *where: ColumnElement[bool]
+) -> None:
+    """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves."""
+    moment = now()
+    rows = [{"node_id": node_id, "updated_at": moment, **values[node_id]} for node_id in sorted(values)]
+    if rows:
+        table = Node.__table__
+        sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "node_id"}
+        found = update(table).where(table.c.id == bindparam("node_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
+        await connection.execute(found.values(sets), rows)
+
+
+def _machine(instance: Instance) -> dict[str, Any]:
+    return {
+        "instance_id": instance.id,
+        "zone": instance.zone or None,
+        "public_ip": instance.public_ip,
+        "private_ip": instance.private_ip,
+        "launched_at": instance.launched_at,
+    }
+
+
+def _plain(draft: NodeDraft) -> dict[str, Any]:
+    values = {each.name: getattr(draft, each.name) for each in fields(draft)}
+    return values | {"tags": list(draft.tags), "labels": dict(draft.labels), "spec": dict(draft.spec)}
+
+
+def _snapshot(row: RowMapping) -> NodeSnapshot:
+    values = dict(row)
+    return NodeSnapshot(**values | {"state": NodeState(values["state"]), "tags": tuple(values["tags"])})
+
+
+def chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    """As many at a time as one statement takes."""
+    rest = iter(items)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk

@@ -1,0 +1,118 @@
+"""The rows of actions: written in groups as steps begin and end, and looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from ogc_async.db.engine import Engine
+from ogc_async.db.models import Action, now
+from ogc_async.types import StepResult, StepState
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class StepStart:
+    """A step that begins. ``kind`` is ``deploy``, ``exec`` or ``teardown``."""
+
+    node_id: int
+    kind: str
+    script: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSnapshot:
+    """An action as it was on record at one moment."""
+
+    id: int
+    node_id: int
+    kind: str
+    script: str
+    sha256: str
+    state: StepState
+    exit_code: int | None
+    signal: str | None
+    output: bytes = field(repr=False)
+    output_bytes: int
+    seconds: float | None
+    error: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+async def start_actions(engine: Engine, starts: Sequence[StepStart]) -> list[int]:
+    """Put steps on record as ``running``; the actions' ids, in order."""
+    moment = now()
+    rows = [
+        {
+            "node_id": start.node_id,
+            "kind": start.kind,
+            "script": start.script,
+            "sha256": start.sha256,
+            "state": StepState.RUNNING,
+            "output": b"",
+            "output_bytes": 0,
+            "started_at": moment,
+        }
+        for start in starts
+    ]
+    ids: list[int] = []
+    async with engine.transaction() as connection:
+        # SQLite counts ids up in the order of the rows, and asked for that order would take a statement for each row.
+        is_ordered = connection.dialect.name != "sqlite"
+        statement = insert(Action).returning(Action.id, sort_by_parameter_order=is_ordered)
+        for first in range(0, len(rows), CHUNK):
+            ids += sorted((await connection.scalars(statement, rows[first : first + CHUNK])).all())
+    return ids
+
+
+async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None:
+    """Note how steps ended, by action id."""
+    moment = now()
+    rows = [
+        {
+            "action_id": action_id,
+            "state": end.state,
+            "exit_code": end.exit_code,
+            "signal": end.signal,
+            "output": end.output,
+            "output_bytes": end.output_bytes,
+            "seconds": end.seconds,
+            "finished_at": moment,
+        }
+        for action_id, end in ends.items()
+    ]
+    if not rows:
+        return
+    table = Action.__table__
+    sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "action_id"}
+    async with engine.transaction() as connection:
+        await connection.execute(update(table).where(table.c.id == bindparam("action_id")).values(sets), rows)  # type: ignore[arg-type]  # a mapped class's table is a Table
+
+
+async def interrupt_actions(engine: Engine, node_ids: Collection[int], reason: str) -> None:
+    """Mark what still counts as running on these nodes as interrupted: whoever ran it is no more."""
+    values = {"state": StepState.INTERRUPTED, "error": reason, "finished_at": now()}
+    async with engine.transaction() as connection:
+        for chunk in _chunked(node_ids):
+            running = (Action.node_id.in_(chunk), Action.state == StepState.RUNNING)
+            await connection.execute(update(Action).where(*running).values(values))
+
+
+async def node_actions(engine: Engine, node_id: int) -> list[ActionSnapshot]:
+    """A node's actions, oldest first."""
+    columns = [getattr(Action, name) for name in ActionSnapshot.__dataclass_fields__]
+    async with engine.reading() as connection:
+        rows = await connection.execute(select(*columns).where(Action.node_id == node_id).order_by(Action.id))
+        return [ActionSnapshot(**dict(row) | {"state": StepState(row["state"])}) for row in rows.mappings()]
+
+
+def _chunked(ids: Collection[int]) -> list[list[int]]:
+    every = list(ids)
+    return [every[first : first + CHUNK] for first in range(0, len(every), CHUNK)]

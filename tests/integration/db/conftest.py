@@ -1,0 +1,53 @@
+"""Engines that close in the loop they were used in, and a count of what the database was asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import URL, event
+
+from ogc_async import db
+from ogc_async.db import Engine
+from ogc_async.db.users import create_user
+from ogc_async.settings import Settings
+from ogc_async.types import UserSnapshot
+
+
+@pytest.fixture
+async def engine(database: Engine) -> AsyncIterator[Engine]:
+    """A migrated database of the test's own, for use in the test's loop."""
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+async def another(database_url: URL) -> AsyncIterator[Engine]:
+    """The same database as another process sees it: with connections of its own."""
+    opened = db.connect(database_url, settings=Settings(_env_file=None))
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def user(engine: Engine) -> UserSnapshot:
+    created, _ = await create_user(engine, "Adam")
+    return created
+
+
+@contextmanager
+def counted_statements(engine: Engine) -> Iterator[list[str]]:
+    """Every statement sent to the database by the running loop's part of ``engine``."""
+    seen: list[str] = []
+
+    def see(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        seen.append(statement)
+
+    target = engine.connection_engine().sync_engine
+    event.listen(target, "before_cursor_execute", see)
+    try:
+        yield seen
+    finally:
+        event.remove(target, "before_cursor_execute", see)
