@@ -1,0 +1,21 @@
+"""What is to be done, decided without doing it: names, batches and requests. Nothing here waits or touches a cloud."""
+
+from ogc_async.plan.batches import Batch, expand, next_zone
+from ogc_async.plan.diff import Found, World, doubtful, find_changes, find_instances
+from ogc_async.plan.group import launch_request
+from ogc_async.plan.naming import new_suffixes, new_token, node_name
+
+__all__ = [
+    "Batch",
+    "Found",
+    "World",
+    "doubtful",
+    "expand",
+    "find_changes",
+    "find_instances",
+    "launch_request",
+    "new_suffixes",
+    "new_token",
+    "next_zone",
+    "node_name",
+]

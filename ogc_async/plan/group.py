@@ -1,0 +1,36 @@
+"""From a batch to the request that a provider takes."""
+
+from __future__ import annotations
+
+from ogc_async.plan.batches import Batch
+from ogc_async.spec import Layout
+from ogc_async.types import LaunchRequest
+
+
+def launch_request(
+    batch: Batch, layout: Layout, *, owner: str, scope: str, public_key: str, ssh_port: int
+) -> LaunchRequest:
+    """The request for ``batch``, which is one of ``layout``'s: equal arguments make equal requests."""
+    if batch.layout != layout.name:
+        raise ValueError(f"the batch is of layout {batch.layout!r}, not {layout.name!r}")
+    return LaunchRequest(
+        owner=owner,
+        scope=scope,
+        layout=layout.name,
+        names=batch.names,
+        token=batch.token,
+        runs_on=layout.runs_on,
+        instance_size=layout.instance_size,
+        public_key=public_key,
+        arch=layout.arch,
+        username=layout.username,
+        zone=batch.zone,
+        ports=layout.ports,
+        ingress=layout.ingress,
+        ssh_port=ssh_port,
+        spot=layout.spot,
+        ttl=layout.ttl,
+        disk_size_gib=layout.disk_size,
+        tags=layout.tags,
+        labels=layout.labels,
+    )
