@@ -1,0 +1,191 @@
+"""The one way to EC2 and SSM: clients made once, calls bounded, paced, timed, retried, and their errors mapped."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import anyio
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from botocore import xform_name
+from botocore.exceptions import ConfigParseError, InvalidRegionError, ProfileNotFound
+
+from ogc_async.aio.retry import retry
+from ogc_async.aio.singleflight import SingleFlight
+from ogc_async.errors import MissingCredentials, SettingsError, Throttled
+from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
+from ogc_async.providers.aws.limits import Limits
+from ogc_async.settings import Settings
+
+CONNECT_TIMEOUT_S = 10.0
+POOL_CONNECTIONS = 50
+"""botocore's ten would queue calls that the limits let through."""
+
+SETTLE_S = 30.0
+"""How long a key pair or firewall made a moment ago may stay unknown to a call that names it."""
+
+CLOSE_TIMEOUT_S = 5.0
+
+T = TypeVar("T")
+
+Reply = dict[str, Any]
+
+_sessions: dict[str | None, AioSession] = {}
+"""One a profile and process: a session costs 0.1 s and 30 MB, most of it the EC2 model, which its clients share."""
+
+
+class AwsClient:
+    """Calls one region's EC2 and SSM. Clients are opened on first use and kept until :meth:`aclose`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        region: str,
+        *,
+        limits: Limits | None = None,
+        rng: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        check_credentials(settings, region)
+        self.region = region
+        self._settings = settings
+        self._limits = limits or Limits(clock=clock, sleep=sleep)
+        self._rng = rng
+        self._clock = clock
+        self._sleep = sleep
+        self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
+        self._stack = AsyncExitStack()
+        self._clients: SingleFlight[str, Any] = SingleFlight(keep_s=float("inf"))
+
+    def __repr__(self) -> str:
+        return f"AwsClient(region={self.region!r})"
+
+    async def call(
+        self, operation: str, *, service: str = "ec2", instances: int = 0, settles: bool = False, **parameters: Any
+    ) -> Reply:
+        """One API call; its repeats carry the same parameters, and so the same idempotency token.
+
+        ``instances`` is how many instances it launches or ends; ``settles`` says that it names what was made just
+        now. Raises :class:`~ogc_async.errors.ProviderError`.
+        """
+
+        async def once() -> Reply:
+            return await self._once(operation, service, instances, parameters)
+
+        async def settled() -> Reply:
+            return await self.retry(once, is_propagating, SETTLE_S)
+
+        return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s)
+
+    async def pages(self, operation: str, key: str, **parameters: Any) -> AsyncIterator[list[Reply]]:
+        """The ``key`` list of every page of a describing call."""
+        while True:
+            reply = await self.call(operation, **parameters)
+            yield list(reply.get(key) or ())
+            if not reply.get("NextToken"):
+                return
+            parameters["NextToken"] = reply["NextToken"]
+
+    async def retry(self, call: Callable[[], Awaitable[T]], decide: Callable[[Exception], bool], budget_s: float) -> T:
+        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock."""
+        return await retry(
+            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=self._clock, sleep=self._sleep
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections. A later call opens new ones."""
+        for service in ("ec2", "ssm"):
+            self._clients.forget(service)
+        stack, self._stack = self._stack, AsyncExitStack()
+        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await stack.aclose()
+
+    async def _once(self, operation: str, service: str, instances: int, parameters: Mapping[str, Any]) -> Reply:
+        client = await self._clients.run(service, lambda: self._open(service))
+        await self._limits.take(operation, instances)
+        try:
+            async with self._gate:
+                with anyio.fail_after(self._settings.ogc_api_timeout_s):
+                    reply: Reply = await getattr(client, xform_name(operation))(**parameters)
+                    return reply
+        except FOREIGN as error:
+            mapped = map_error(error, operation, service=service)
+            if isinstance(mapped, Throttled):
+                self._limits.slow_down(operation)
+            # The original stays out of tracebacks: it holds the signed request.
+            raise mapped from None
+
+    async def _open(self, service: str) -> Any:
+        try:
+            session = open_session(self._settings)
+            return await self._stack.enter_async_context(
+                session.create_client(
+                    service,
+                    region_name=self.region,
+                    endpoint_url=self._settings.aws_endpoint_url,
+                    config=client_config(self._settings),
+                    **key_arguments(self._settings),
+                )
+            )
+        except ProfileNotFound:
+            profile = self._settings.aws_profile
+            raise SettingsError(f"aws: AWS_PROFILE names {profile!r}, which is not in ~/.aws; write it there") from None
+        except InvalidRegionError:
+            raise SettingsError(f"aws: {self.region!r} is not a region's name; write one like us-east-2") from None
+        except (ConfigParseError, ValueError) as error:
+            raise SettingsError(f"aws: no {service} client: {error}; check AWS_ENDPOINT_URL and ~/.aws") from None
+
+
+def check_credentials(settings: Settings, region: str) -> None:
+    """Raise :class:`~ogc_async.errors.MissingCredentials` for the first variable that is missing; no network."""
+    if not region:
+        raise MissingCredentials(PROVIDER, "AWS_REGION")
+    if settings.aws_access_key_id is None and settings.aws_secret_access_key is None and settings.aws_profile:
+        return
+    if not settings.aws_access_key_id:
+        raise MissingCredentials(PROVIDER, "AWS_ACCESS_KEY_ID", "A profile of ~/.aws in AWS_PROFILE does too.")
+    if settings.aws_secret_access_key is None:
+        raise MissingCredentials(PROVIDER, "AWS_SECRET_ACCESS_KEY")
+
+
+def client_config(settings: Settings) -> AioConfig:
+    """botocore's part of the work: one attempt, since its own retries repeat a lack of capacity in place."""
+    timeout_s = settings.ogc_api_timeout_s
+    return AioConfig(
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=max(POOL_CONNECTIONS, settings.ogc_max_api_calls),
+        connect_timeout=min(CONNECT_TIMEOUT_S, timeout_s),
+        read_timeout=timeout_s,
+    )
+
+
+def key_arguments(settings: Settings) -> dict[str, str | None]:
+    """The access key as ``create_client`` takes it; nothing where a profile is to be used."""
+    if settings.aws_access_key_id is None or settings.aws_secret_access_key is None:
+        return {}
+    token = settings.aws_session_token
+    return {
+        "aws_access_key_id": settings.aws_access_key_id,
+        "aws_secret_access_key": settings.aws_secret_access_key.get_secret_value(),
+        "aws_session_token": token.get_secret_value() if token else None,
+    }
+
+
+def open_session(settings: Settings) -> AioSession:
+    """The process's session of that profile. It never asks a metadata service who it is."""
+    profile = None if settings.aws_access_key_id else settings.aws_profile
+    if profile not in _sessions:
+        # Settings are the one reader of the environment: AWS_PROFILE is taken from there, or not at all.
+        session = AioSession(session_vars={"profile": (None, None, None, None)})
+        if profile is not None:
+            session.set_config_variable("profile", profile)
+            resolver = session.get_component("credential_provider")
+            for metadata_service in ("container-role", "iam-role"):
+                resolver.remove(metadata_service)
+        _sessions[profile] = session
+    return _sessions[profile]

@@ -1,0 +1,112 @@
+"""EC2 as a provider: one region, one set of credentials."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Hashable
+
+import anyio
+
+from ogc_async.aio.gather import gather_bounded
+from ogc_async.aio.singleflight import SingleFlight
+from ogc_async.errors import InvalidRequest, ProviderError
+from ogc_async.providers.aws.client import AwsClient
+from ogc_async.providers.aws.errors import PROVIDER, all_or_raise
+from ogc_async.providers.aws.firewall import delete_firewalls, ensure_firewall
+from ogc_async.providers.aws.images import Images
+from ogc_async.providers.aws.instances import Instances
+from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair
+from ogc_async.providers.aws.limits import Limits
+from ogc_async.providers.base import Provider
+from ogc_async.settings import Settings
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
+
+MAX_BATCH = 100
+"""What AWS recommends for one RunInstances call: five of 100 launch sooner than one of 500."""
+
+
+class AwsProvider:
+    """Launches, describes and terminates EC2 instances.
+
+    Raises :class:`~ogc_async.errors.MissingCredentials` where the settings lack a key; makes no call before it is
+    asked for something.
+    """
+
+    name = PROVIDER
+
+    def __init__(
+        self,
+        settings: Settings,
+        region: str,
+        *,
+        limits: Limits | None = None,
+        rng: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self.region = region
+        self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
+        self._client = AwsClient(settings, region, limits=limits, rng=rng, clock=clock, sleep=sleep)
+        self._images = Images(self._client, clock=clock)
+        self._instances = Instances(self._client, clock=clock)
+        self._preparing: SingleFlight[Hashable, Prepared] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"AwsProvider(region={self.region!r})"
+
+    async def prepare(self, request: LaunchRequest) -> Prepared:
+        """Find the image, import the public key, open the firewall; requests of one layout share one round of it."""
+        return await self._preparing.run(_what_is_prepared(request), lambda: self._prepare(request))
+
+    async def launch(self, request: LaunchRequest, prepared: Prepared) -> list[Instance | LaunchFailure]:
+        """One machine a name, as far as there is room."""
+        if len(request.names) > self.max_batch:
+            message = f"{len(request.names)} machines in one launch; ask for at most {self.max_batch}"
+            raise InvalidRequest(message, provider=self.name, operation="RunInstances")
+        return await self._instances.launch(request, prepared) if request.names else []
+
+    async def describe(self, request: DescribeRequest) -> dict[str, Instance]:
+        """The machines of these batches and ids, by instance id."""
+        return await self._instances.describe(request)
+
+    async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """Begin to end these machines."""
+        return await self._instances.terminate(instance_ids)
+
+    async def list_owned(self, owner: str) -> list[Instance]:
+        """Every machine of that owner that is not terminated."""
+        return await self._instances.list_owned(owner)
+
+    async def release(self, layout: str, *, owner: str, scope: str) -> None:
+        """Delete the layout's security group, then its key pairs: while the group is in use, both are kept."""
+        await delete_firewalls(self._client, layout, owner=owner, scope=scope)
+        await delete_key_pairs(self._client, layout, owner=owner, scope=scope)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _prepare(self, request: LaunchRequest) -> Prepared:
+        # The image first: a layout that can not be launched as it is written leaves nothing behind.
+        image = await self._images.find(request)
+        made = await gather_bounded(
+            lambda ensure: ensure(self._client, request),
+            (ensure_key_pair, ensure_firewall),
+            limit=2,
+            catch=ProviderError,
+        )
+        key_pair, firewall = all_or_raise(made)
+        return Prepared(image.id, image.username, key_pair, firewall, image.root_device)
+
+
+def _what_is_prepared(request: LaunchRequest) -> Hashable:
+    """Of a request, all that its preparation depends on; batches of a layout are equal in it."""
+    return (
+        (request.owner, request.scope, request.layout, request.public_key),
+        (request.runs_on, request.arch, request.username, request.disk_size_gib),
+        (request.ports, request.ingress, request.ssh_port),
+    )
+
+
+_: type[Provider] = AwsProvider

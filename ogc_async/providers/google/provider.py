@@ -1,0 +1,111 @@
+"""Compute Engine behind the border that actions know: one region, one project, one set of credentials."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Hashable
+
+import anyio
+
+from ogc_async.aio.singleflight import SingleFlight
+from ogc_async.errors import InvalidRequest, ProviderError, ResourceInUse
+from ogc_async.providers.base import Provider
+from ogc_async.providers.google import images
+from ogc_async.providers.google.client import GoogleClient
+from ogc_async.providers.google.credentials import PROVIDER
+from ogc_async.providers.google.firewall import delete_firewall, ensure_firewall
+from ogc_async.providers.google.instances import Instances
+from ogc_async.providers.google.keypair import check_os_login, ssh_keys
+from ogc_async.providers.google.limits import Limits
+from ogc_async.settings import Settings
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
+
+MAX_BATCH = 1000
+"""A bulk insert takes 5,000; smaller ones say sooner what became of them."""
+
+
+class GoogleProvider:
+    """Launches, describes and terminates Compute Engine instances.
+
+    Raises :class:`~ogc_async.errors.SettingsError` where the credentials can not be used; makes no call before it is
+    asked for something.
+    """
+
+    name = PROVIDER
+
+    def __init__(
+        self,
+        settings: Settings,
+        region: str,
+        *,
+        limits: Limits | None = None,
+        rng: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self.region = region
+        self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
+        self._client = GoogleClient(settings, region, limits=limits, rng=rng, clock=clock, sleep=sleep)
+        zone = settings.google_datacenter
+        default_zone = zone if zone and zone.startswith(f"{region}-") else None
+        self._instances = Instances(self._client, settings, default_zone=default_zone)
+        self._preparing: SingleFlight[Hashable, Prepared] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"GoogleProvider(project={self._client.project!r}, region={self.region!r})"
+
+    async def prepare(self, request: LaunchRequest) -> Prepared:
+        """Find the image, check the machine type, open the firewall; requests of one layout share one round of it."""
+        return await self._preparing.run(_what_is_prepared(request), lambda: self._prepare(request))
+
+    async def launch(self, request: LaunchRequest, prepared: Prepared) -> list[Instance | LaunchFailure]:
+        """One machine a name, as far as there is room."""
+        if len(request.names) > self.max_batch:
+            message = f"{len(request.names)} machines in one launch; ask for at most {self.max_batch}"
+            raise InvalidRequest(message, provider=self.name, operation="instances.bulkInsert")
+        return await self._instances.launch(request, prepared) if request.names else []
+
+    async def describe(self, request: DescribeRequest) -> dict[str, Instance]:
+        """The machines of these batches and ids, by instance id."""
+        return await self._instances.describe(request)
+
+    async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """Begin to end these machines."""
+        return await self._instances.terminate(instance_ids)
+
+    async def list_owned(self, owner: str) -> list[Instance]:
+        """Every machine of that owner that is not on its way out."""
+        return await self._instances.list_owned(owner)
+
+    async def release(self, layout: str, *, owner: str, scope: str) -> None:
+        """Delete the layout's firewall; Compute Engine would do so while machines live behind it, this does not."""
+        if await self._instances.list_layout(layout, owner=owner, scope=scope):
+            message = f"machines of layout {layout!r} are still there; terminate them first"
+            raise ResourceInUse(message, provider=self.name, operation="firewalls.delete")
+        await delete_firewall(self._client, layout, owner=owner, scope=scope)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+    async def _prepare(self, request: LaunchRequest) -> Prepared:
+        zone = self._instances.zone_of(request)
+        # What can be wrong first: a layout that can not be launched as it is written leaves nothing behind.
+        image = await images.find(self._client, request)
+        await images.check_machine_type(self._client, request, zone)
+        await check_os_login(self._client)
+        firewall = await ensure_firewall(self._client, request)
+        return Prepared(image.path, image.username, ssh_keys(request, image.username), firewall)
+
+
+def _what_is_prepared(request: LaunchRequest) -> Hashable:
+    """Of a request, all that its preparation depends on; batches of a layout are equal in it."""
+    return (
+        (request.owner, request.scope, request.layout, request.public_key, request.zone),
+        (request.runs_on, request.arch, request.username, request.instance_size),
+        (request.ports, request.ingress, request.ssh_port),
+    )
+
+
+_: type[Provider] = GoogleProvider

@@ -1,0 +1,54 @@
+"""The providers that one event loop has open: one for each cloud and region, shared by everything that runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ogc_async.aio.loop_scope import LoopLocal
+from ogc_async.errors import MissingCredentials
+from ogc_async.providers.base import Provider
+from ogc_async.providers.registry import open_provider
+from ogc_async.settings import Settings
+
+Key = tuple[str, str]
+Opener = Callable[[str, Settings, str], Provider]
+
+
+class ProviderPool:
+    """Opens providers on first use, and closes a loop's when that loop is done."""
+
+    def __init__(self, settings: Settings, *, opener: Opener = open_provider) -> None:
+        self._settings = settings
+        self._opener = opener
+        self._open: LoopLocal[dict[Key, Provider]] = LoopLocal(dict, _close_all)
+
+    def get(self, name: str, region: str | None = None) -> Provider:
+        """The provider of that cloud and region; no region means the settings'.
+
+        Raises :class:`~ogc_async.errors.SettingsError` where the cloud is unknown or its credentials are missing.
+        """
+        chosen = region or self.default_region(name)
+        providers = self._open.get()
+        if (name, chosen) not in providers:
+            providers[name, chosen] = self._opener(name, self._settings, chosen)
+        return providers[name, chosen]
+
+    def default_region(self, name: str) -> str:
+        """The region of layouts that name none."""
+        if name == "google":
+            zone = self._settings.google_datacenter
+            if not zone:
+                raise MissingCredentials(name, "GOOGLE_DATACENTER", "It is the zone of layouts that name none.")
+            return zone.rsplit("-", 1)[0]
+        if not self._settings.aws_region:
+            raise MissingCredentials(name, "AWS_REGION", "It is the region of layouts that name none.")
+        return self._settings.aws_region
+
+    async def aclose(self) -> None:
+        """Close what the running loop has open."""
+        await self._open.aclose()
+
+
+async def _close_all(providers: dict[Key, Provider]) -> None:
+    for provider in providers.values():
+        await provider.aclose()

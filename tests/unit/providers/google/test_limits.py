@@ -1,0 +1,74 @@
+"""Minutes of a clock that stands where the test puts it."""
+
+from __future__ import annotations
+
+from ogc_async.providers.google.limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, PER_MINUTE, Group, Limits
+
+
+class Time:
+    """A wall clock that sleeping moves on."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def limits_at(now: float, per_minute: int = 3) -> tuple[Limits, Time]:
+    time = Time(now)
+    counts = dict.fromkeys(PER_MINUTE, per_minute)
+    return Limits(per_minute=counts, wall_clock=time, clock=time, sleep=time.sleep), time
+
+
+async def test_a_full_minute_waits_for_the_next_one_on_the_clock() -> None:
+    limits, time = limits_at(600 + 15)
+    for _ in range(3):
+        await limits.take("instances.get", Group.READ)
+    assert time.now == 615
+    await limits.take("instances.get", Group.READ)
+    assert time.now == 660
+    assert limits.left(Group.READ) == 2
+
+
+async def test_groups_are_counted_apart() -> None:
+    limits, time = limits_at(0)
+    for group in Group:
+        for _ in range(3):
+            await limits.take("any", group)
+    assert time.now == 0
+
+
+async def test_what_others_used_up_is_waited_for_as_well() -> None:
+    limits, time = limits_at(30)
+    limits.used_up(Group.WRITE)
+    await limits.take("instances.delete", Group.WRITE)
+    assert time.now == 60
+
+
+async def test_too_many_at_once_pauses_that_kind_only_and_for_longer_each_time() -> None:
+    limits, time = limits_at(0, per_minute=1000)
+    waits = []
+    for _ in range(8):
+        limits.too_many_at_once("instances.delete")
+        before = time.now
+        await limits.take("instances.get", Group.READ)
+        assert time.now == before
+        await limits.take("instances.delete", Group.WRITE)
+        waits.append(time.now - before)
+    assert waits == [min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(8)]
+
+
+async def test_refusals_of_one_moment_make_one_pause_and_a_quiet_time_forgets_it() -> None:
+    limits, time = limits_at(0, per_minute=1000)
+    for _ in range(50):
+        limits.too_many_at_once("instances.delete")
+    await limits.take("instances.delete", Group.WRITE)
+    assert time.now == FIRST_PAUSE_S
+    time.now += 100
+    limits.too_many_at_once("instances.delete")
+    await limits.take("instances.delete", Group.WRITE)
+    assert time.now == FIRST_PAUSE_S + 100 + FIRST_PAUSE_S
