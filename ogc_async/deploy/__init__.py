@@ -1,0 +1,1 @@
+"""What runs on a node: its scripts, in order, as one folder."""

@@ -1,0 +1,121 @@
+"""One node's steps, in order, each on record from its start to its end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from ogc_async.deploy.steps import Step
+from ogc_async.errors import ConnectionLost
+from ogc_async.ssh.connection import Session
+from ogc_async.ssh.execute import Ended, Execution, run
+from ogc_async.types import StepResult, StepState
+
+RECORD_TIMEOUT_S = 10.0
+"""A step's end is written even while its caller is being cancelled, but not for ever."""
+
+
+class Recorder(Protocol):
+    """Keeps the record of one node's steps."""
+
+    async def started(self, script: str, sha256: str) -> int:
+        """A step begins; returns what :meth:`finished` is to be told by."""
+        ...
+
+    async def finished(self, action_id: int, result: StepResult) -> None:
+        """The step has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What bounds each step."""
+
+    timeout_s: float
+    output_limit: int
+
+
+class StepsInterrupted(ConnectionLost):
+    """The session broke; ``steps`` are those that had begun."""
+
+    def __init__(self, node: str, message: str, steps: tuple[StepResult, ...]) -> None:
+        super().__init__(node, message)
+        self.steps = steps
+
+
+async def run_steps(
+    session: Session,
+    steps: Sequence[Step],
+    *,
+    env: Mapping[str, str],
+    limits: Limits,
+    recorder: Recorder,
+    is_stopping: bool = True,
+) -> tuple[StepResult, ...]:
+    """Run the steps until one fails, or all of them unless ``is_stopping``; the results of those that ran.
+
+    Raises :class:`StepsInterrupted` where the session breaks.
+    """
+    results: list[StepResult] = []
+    for step in steps:
+        try:
+            result = await _run_step(session, step, env, limits, recorder)
+        except ConnectionLost as error:
+            message = f"the session broke before {step.script} could start"
+            raise StepsInterrupted(session.node, message, (*results, _interrupted(step))) from error
+        results.append(result)
+        if result.state is StepState.INTERRUPTED:
+            raise StepsInterrupted(session.node, f"the session broke during {step.script}", tuple(results))
+        if not result.ok and is_stopping:
+            break
+    return tuple(results)
+
+
+async def run_command(
+    session: Session, command: str, *, env: Mapping[str, str], limits: Limits, recorder: Recorder
+) -> tuple[StepResult, ...]:
+    """Run one shell command in the login folder, as a step of its own."""
+    step = Step(command, command, hashlib.sha256(command.encode()).hexdigest())
+    return await run_steps(session, [step], env=env, limits=limits, recorder=recorder)
+
+
+async def _run_step(
+    session: Session, step: Step, env: Mapping[str, str], limits: Limits, recorder: Recorder
+) -> StepResult:
+    action_id = await recorder.started(step.script, step.sha256)
+    result = _interrupted(step)
+    try:
+        done = await run(session, step.command, timeout_s=limits.timeout_s, env=env, output_limit=limits.output_limit)
+        result = step_result(step, done)
+    finally:
+        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
+            await recorder.finished(action_id, result)
+    return result
+
+
+def step_result(step: Step, done: Execution) -> StepResult:
+    """How a step went, from how its command ended."""
+    states = {
+        Ended.KILLED: StepState.KILLED,
+        Ended.TIMED_OUT: StepState.TIMED_OUT,
+        Ended.INTERRUPTED: StepState.INTERRUPTED,
+    }
+    state = states.get(done.ended, StepState.PASSED if done.exit_code == 0 else StepState.FAILED)
+    return StepResult(
+        script=step.script,
+        state=state,
+        exit_code=done.exit_code,
+        signal=done.signal,
+        seconds=round(done.seconds, 3),
+        output=done.output,
+        output_bytes=done.output_bytes,
+        sha256=step.sha256,
+    )
+
+
+def _interrupted(step: Step) -> StepResult:
+    return StepResult(script=step.script, state=StepState.INTERRUPTED, exit_code=None, seconds=0.0, sha256=step.sha256)

@@ -1,0 +1,178 @@
+"""One SSH session a node: waits for sshd by the real login, verifies the host key, says plainly what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import anyio
+import asyncssh
+
+from ogc_async.errors import HostKeyChanged, KeyRefused, RemoteError, Unreachable
+from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint
+
+ATTEMPT_TIMEOUT_S = 20.0
+"""One login. A server that accepts and then says nothing must not use up the whole wait."""
+
+REFUSAL_GRACE_S = 10.0
+"""From the first refusal, how long the key is tried again: sshd may be up before cloud-init has installed it."""
+
+BANNER_PAUSE_S = 2.0
+"""OpenSSH 9.8 and later penalise sources whose logins fail in quick succession; two seconds apart is let pass."""
+
+CLOSE_TIMEOUT_S = 5.0
+
+KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
+HOST_KEYS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Whom to connect to. ``host_key`` is the one on record, ``None`` before first contact."""
+
+    node: str
+    address: str
+    port: int
+    username: str
+    host_key: str | None = None
+
+
+class Session:
+    """An open session to one node; ``host_key`` is the key that the node proved to hold."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, node: str, host_key: str) -> None:
+        self.connection = connection
+        self.node = node
+        self.host_key = host_key
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.connection.close()
+        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
+            await self.connection.wait_closed()
+        if scope.cancelled_caught:
+            self.connection.abort()
+
+
+class Connector:
+    """Opens sessions with one client key. At most ``max_handshakes`` logins are under way at once.
+
+    Public-key arithmetic runs on the event loop, and its longest stall grows with the logins in flight.
+    """
+
+    def __init__(
+        self,
+        client_key: asyncssh.SSHKey,
+        *,
+        max_handshakes: int = 20,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        clock: Callable[[], float] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._gate = anyio.CapacityLimiter(max_handshakes)
+        self._sleep = sleep
+        self._clock = clock or asyncio.get_running_loop().time
+        self._rng = rng or random.Random()  # noqa: S311  # spreads retries, hides nothing
+        # Parsing options costs more than a handshake, and OpenSSH's own files are another program's business.
+        self._options = asyncssh.SSHClientConnectionOptions(
+            config=None,
+            client_keys=[client_key],
+            known_hosts=([], [], []),
+            agent_path=None,
+            gss_host=None,
+            x509_trusted_certs=None,
+            preferred_auth="publickey",
+            compression_algs=None,
+            kex_algs=KEX,
+            encryption_algs=CIPHERS,
+            server_host_key_algs=HOST_KEYS,
+            keepalive_interval=15,
+            keepalive_count_max=4,
+        )
+
+    async def connect(self, target: Target, *, timeout_s: float) -> Session:
+        """Log in as soon as the node lets us, within ``timeout_s`` seconds.
+
+        Raises ``Unreachable`` with the last cause, ``KeyRefused``, or at once ``HostKeyChanged``.
+        """
+        deadline = self._clock() + timeout_s
+        tries = 0
+        refused_at: float | None = None
+        error: RemoteError | None = None
+        while True:
+            check = HostKeyCheck(target.host_key)
+            left = deadline - self._clock()
+            try:
+                return await self._attempt(target, check, min(ATTEMPT_TIMEOUT_S, left))
+            except (asyncssh.Error, OSError, TimeoutError) as cause:
+                # An attempt that only our own deadline ended says less than the one before it.
+                if error is None or left >= ATTEMPT_TIMEOUT_S or not isinstance(cause, TimeoutError):
+                    error = what_failed(target, check, cause)
+            now = self._clock()
+            if isinstance(error, KeyRefused) and refused_at is None:
+                refused_at = now
+            refused_s = 0.0 if refused_at is None else now - refused_at
+            pause = next_pause(error, check, tries, refused_s=refused_s, left=deadline - now)
+            if pause is None:
+                raise error
+            tries += 1
+            await self._sleep(pause * self._rng.uniform(1.0, 1.4))
+
+    async def _attempt(self, target: Target, check: HostKeyCheck, timeout_s: float) -> Session:
+        async with self._gate:
+            with anyio.fail_after(max(timeout_s, 0.001)):
+                connection = await asyncssh.connect(
+                    target.address,
+                    target.port,
+                    config=None,
+                    options=self._options,
+                    username=target.username,
+                    client_factory=lambda: check,
+                )
+        return Session(connection, target.node, check.shown or "")
+
+
+def next_pause(error: RemoteError, check: HostKeyCheck, tries: int, *, refused_s: float, left: float) -> float | None:
+    """Seconds until the next attempt, or nothing where another can not help or no time is left for it."""
+    if isinstance(error, HostKeyChanged) or (isinstance(error, KeyRefused) and refused_s >= REFUSAL_GRACE_S):
+        return None
+    pause = min(0.2 * 1.6 ** min(tries, 10), BANNER_PAUSE_S) if check.shown is None else BANNER_PAUSE_S
+    return pause if pause < left else None
+
+
+def what_failed(target: Target, check: HostKeyCheck, cause: Exception) -> RemoteError:
+    """The one place where SSH's errors are mapped to ours."""
+    where = f"{target.username}@{target.address}:{target.port}"
+    if check.is_changed:
+        assert target.host_key is not None  # noqa: S101  # is_changed says so
+        return HostKeyChanged(
+            target.node,
+            f"{target.address}:{target.port} shows host key {fingerprint(check.shown or '')}, on record is "
+            f"{fingerprint(target.host_key)}; find out why before you trust it: another machine may answer there",
+        )
+    if isinstance(cause, asyncssh.PermissionDenied):
+        return KeyRefused(
+            target.node, f"{where} refuses the layout's SSH key; check the layout's ssh-keys and username"
+        )
+    said = str(cause).strip() or type(cause).__name__
+    if isinstance(cause, TimeoutError):
+        said = "no answer in time"
+    return Unreachable(
+        target.node, f"no SSH session with {where}: {said}; check the layout's ports, ingress and ssh-port"
+    )
