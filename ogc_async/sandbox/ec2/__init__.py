@@ -1,0 +1,1 @@
+"""EC2 as its clients see it: the Query protocol over the machine room."""

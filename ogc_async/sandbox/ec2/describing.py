@@ -1,0 +1,231 @@
+"""Instances and their volumes as descriptions show them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+from ogc_async.sandbox.ec2.errors import Refused
+from ogc_async.sandbox.ec2.filters import Field, page, select
+from ogc_async.sandbox.ec2.region import ACCOUNT, STATES, Fields, Instance, Region, tag_set
+from ogc_async.sandbox.ec2.wire import Parameters
+from ogc_async.sandbox.room import State
+
+INSTANCE_ID = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
+MAX_STATUS_IDS = 100
+
+
+def describe_instances(region: Region, parameters: Parameters) -> Fields:
+    """By ids, or by filters and pages."""
+    ids = parameters.texts("InstanceId")
+    if ids and "MaxResults" in parameters:
+        message = "The parameter instancesSet cannot be used with the parameter maxResults"
+        raise Refused("InvalidParameterCombination", message)
+    found = find_instances(region, ids) if ids else list(region.visible())
+    chosen, token = page(select(found, parameters, fields(region), _tags), parameters, smallest=5, largest=1000)
+    runs = groupby(chosen, key=lambda each: each.reservation)
+    return {"reservationSet": [describe_reservation(region, list(run)) for _, run in runs], "nextToken": token}
+
+
+def describe_instance_status(region: Region, parameters: Parameters) -> Fields:
+    """Running instances, or all of them where that is asked."""
+    ids = parameters.texts("InstanceId")
+    if len(ids) > MAX_STATUS_IDS:
+        raise Refused("InvalidParameterValue", f"At most {MAX_STATUS_IDS} instance ids")
+    found = find_instances(region, ids) if ids else list(region.visible())
+    if not parameters.flag("IncludeAllInstances"):
+        found = [each for each in found if each.machine.state is State.RUNNING]
+    chosen, token = page(select(found, parameters, fields(region), _tags), parameters, smallest=5, largest=1000)
+    return {"instanceStatusSet": [_status(each) for each in chosen], "nextToken": token}
+
+
+def describe_volumes(region: Region, parameters: Parameters) -> Fields:
+    """The root volumes of instances that are not terminated."""
+    ids = parameters.texts("VolumeId")
+    found = {each.volume_id: each for each in region.visible() if not each.is_ended}
+    unknown = next((each for each in ids if each not in found), None)
+    if unknown:
+        raise Refused("InvalidVolume.NotFound", f"The volume '{unknown}' does not exist.")
+    volumes: dict[str, Field[Instance]] = {
+        "volume-id": lambda each: [each.volume_id],
+        "attachment.instance-id": lambda each: [each.id],
+        "availability-zone": lambda each: [each.machine.zone],
+    }
+    chosen = select([found[each] for each in ids] or found.values(), parameters, volumes, lambda each: each.volume_tags)
+    some, token = page(chosen, parameters, smallest=5, largest=500)
+    return {"volumeSet": [_volume(region, each) for each in some], "nextToken": token}
+
+
+def describe_instance_attribute(region: Region, parameters: Parameters) -> Fields:
+    """One attribute of one instance."""
+    [instance] = find_instances(region, [parameters.required("InstanceId")])
+    name = parameters.required("Attribute")
+    values: dict[str, Fields] = {
+        "instanceType": {"value": instance.machine.type},
+        "userData": {"value": instance.user_data} if instance.user_data else {},
+        "disableApiTermination": {"value": instance.machine.is_protected},
+        "instanceInitiatedShutdownBehavior": {"value": instance.shutdown_behavior},
+        "rootDeviceName": {"value": instance.image.root_device},
+    }
+    if name not in values:
+        raise Refused("InvalidParameterValue", f"Value ({name}) for parameter attribute is invalid.")
+    return {"instanceId": instance.id, name: values[name]}
+
+
+def find_instances(region: Region, ids: Iterable[str]) -> list[Instance]:
+    """Instances by id; one that is unknown, or too young to be known, fails them all."""
+    wanted = list(dict.fromkeys(ids))
+    malformed = next((each for each in wanted if not INSTANCE_ID.fullmatch(each)), None)
+    if malformed is not None:
+        raise Refused("InvalidInstanceID.Malformed", f'Invalid id: "{malformed}"')
+    known = {each.id: each for each in map(region.instances.get, wanted) if each and region.is_visible(each)}
+    unknown = [each for each in wanted if each not in known]
+    if len(unknown) == 1:
+        raise Refused("InvalidInstanceID.NotFound", f"The instance ID '{unknown[0]}' does not exist")
+    if unknown:
+        raise Refused("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(unknown)}' do not exist")
+    return [known[each] for each in wanted]
+
+
+def describe_reservation(region: Region, instances: list[Instance]) -> Fields:
+    """One launch, with those of its instances that are shown."""
+    return {
+        "reservationId": instances[0].reservation,
+        "ownerId": ACCOUNT,
+        "groupSet": [],
+        "instancesSet": [_instance(region, each) for each in instances],
+    }
+
+
+def describe_state(state: State) -> Fields:
+    """A state's code and name."""
+    code, name = STATES[state]
+    return {"code": code, "name": name}
+
+
+def fields(region: Region) -> dict[str, Field[Instance]]:
+    """What instances are filtered by."""
+    return {
+        "instance-id": lambda each: [each.id],
+        "instance-state-name": lambda each: [each.state],
+        "instance-state-code": lambda each: [str(STATES[each.machine.state][0])],
+        "instance-type": lambda each: [each.machine.type],
+        "instance-lifecycle": lambda each: ["spot"] if each.is_spot else [],
+        "image-id": lambda each: [each.image.id],
+        "architecture": lambda each: [each.image.arch],
+        "availability-zone": lambda each: [each.machine.zone],
+        "client-token": lambda each: [each.token],
+        "key-name": lambda each: [each.key_name],
+        "reservation-id": lambda each: [each.reservation],
+        "instance.group-id": lambda each: each.group_ids,
+        "instance.group-name": lambda each: _group_names(region, each),
+        "network-interface.group-id": lambda each: each.group_ids,
+        "ip-address": lambda each: [each.machine.address or ""],
+        "private-ip-address": lambda each: [each.machine.private_ip],
+        "subnet-id": lambda each: [region.subnets[each.machine.zone]],
+        "vpc-id": lambda each: [region.vpc_id],
+        "owner-id": lambda each: [ACCOUNT],
+    }
+
+
+def _tags(instance: Instance) -> dict[str, str]:
+    return instance.machine.tags
+
+
+def _group_names(region: Region, instance: Instance) -> Iterator[str]:
+    return (region.groups[each].name for each in instance.group_ids if each in region.groups)
+
+
+def _instance(region: Region, instance: Instance) -> Fields:
+    machine, image = instance.machine, instance.image
+    is_there = machine.state in (State.PENDING, State.RUNNING)
+    host_name = f"ip-{machine.private_ip.replace('.', '-')}.{region.name}.compute.internal"
+    reason = (
+        {"code": machine.reason[0], "message": f"{machine.reason[0]}: {machine.reason[1]}"} if machine.reason else None
+    )
+    return {
+        "instanceId": instance.id,
+        "imageId": image.id,
+        "instanceState": describe_state(machine.state),
+        "privateDnsName": host_name if is_there else "",
+        "dnsName": f"ec2-{machine.address.replace('.', '-')}.compute.amazonaws.com" if machine.address else "",
+        "reason": machine.reason[1] if machine.reason else "",
+        "keyName": instance.key_name or None,
+        "amiLaunchIndex": instance.index,
+        "instanceType": machine.type,
+        "launchTime": region.clock.moment(machine.launched_at),
+        "placement": {"availabilityZone": machine.zone, "groupName": "", "tenancy": "default"},
+        "monitoring": {"state": "disabled"},
+        "subnetId": region.subnets[machine.zone] if is_there else None,
+        "vpcId": region.vpc_id if is_there else None,
+        "privateIpAddress": machine.private_ip if is_there else None,
+        "ipAddress": machine.address,
+        "sourceDestCheck": True if is_there else None,
+        "groupSet": [
+            {"groupId": each, "groupName": region.groups[each].name}
+            for each in instance.group_ids
+            if each in region.groups
+        ]
+        if is_there
+        else [],
+        "stateReason": reason,
+        "architecture": image.arch,
+        "rootDeviceType": "ebs",
+        "rootDeviceName": image.root_device,
+        "blockDeviceMapping": [_device(region, instance)] if is_there else [],
+        "virtualizationType": "hvm",
+        "instanceLifecycle": "spot" if instance.is_spot else None,
+        "clientToken": instance.token,
+        "tagSet": tag_set(machine.tags),
+        "hypervisor": "xen",
+        "ebsOptimized": False,
+        "enaSupport": True,
+        "platform": "windows" if image.is_windows else None,
+        "metadataOptions": {"state": "applied", "httpTokens": instance.http_tokens, "httpEndpoint": "enabled"},
+    }
+
+
+def _device(region: Region, instance: Instance) -> Fields:
+    attached = {
+        "volumeId": instance.volume_id,
+        "status": "attached",
+        "attachTime": region.clock.moment(instance.machine.launched_at),
+        "deleteOnTermination": True,
+    }
+    return {"deviceName": instance.image.root_device, "ebs": attached}
+
+
+def _status(instance: Instance) -> Fields:
+    is_running = instance.machine.state is State.RUNNING
+    checks = {"status": "ok" if is_running else "not-applicable"}
+    return {
+        "instanceId": instance.id,
+        "availabilityZone": instance.machine.zone,
+        "instanceState": describe_state(instance.machine.state),
+        "instanceStatus": checks,
+        "systemStatus": checks,
+    }
+
+
+def _volume(region: Region, instance: Instance) -> Fields:
+    created = region.clock.moment(instance.machine.launched_at)
+    attachment = {
+        "volumeId": instance.volume_id,
+        "instanceId": instance.id,
+        "device": instance.image.root_device,
+        "status": "attached",
+        "attachTime": created,
+        "deleteOnTermination": True,
+    }
+    return {
+        "volumeId": instance.volume_id,
+        "size": instance.volume_gib,
+        "availabilityZone": instance.machine.zone,
+        "status": "in-use",
+        "createTime": created,
+        "attachmentSet": [attachment],
+        "volumeType": "gp3",
+        "encrypted": False,
+        "tagSet": tag_set(instance.volume_tags),
+    }

@@ -1,0 +1,167 @@
+"""The pretend machine room: machines of any cloud, from launch to end, each with a real host while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ogc_async.sandbox.clock import Clock
+from ogc_async.sandbox.hosts import Host, Hosts, Login
+from ogc_async.sandbox.settings import SandboxSettings
+
+log = logging.getLogger(__name__)
+
+NO_CAPACITY = ("Server.InsufficientInstanceCapacity", "Insufficient capacity to satisfy instance request")
+ENDED_BY_USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
+
+
+class State(StrEnum):
+    """A machine's states."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Machine:
+    """One machine. Times are the sandbox clock's."""
+
+    id: str
+    provider: str
+    region: str
+    zone: str
+    type: str
+    image: str
+    logins: tuple[Login, ...]
+    private_ip: str
+    launched_at: float
+    boot_s: float
+    tags: dict[str, str] = field(default_factory=dict)
+    state: State = State.PENDING
+    reason: tuple[str, str] | None = None
+    address: str | None = None
+    is_protected: bool = False
+    is_doomed: bool = False
+    running_at: float | None = None
+    ssh_open_at: float | None = None
+    ended_at: float | None = None
+    host: Host | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its boot is over, one way or the other."""
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    """It has ended."""
+
+    @property
+    def is_living(self) -> bool:
+        """It takes up room."""
+        return self.state in (State.PENDING, State.RUNNING)
+
+
+class MachineRoom:
+    """Holds every machine that there ever was, and moves each through its life in a task of its own."""
+
+    def __init__(self, settings: SandboxSettings, clock: Clock, hosts: Hosts) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._hosts = hosts
+        self._machines: dict[str, Machine] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+        self.rng = random.Random(settings.seed)  # noqa: S311  # reproducible, not secret
+        self._numbers = 0
+
+    def __iter__(self) -> Iterator[Machine]:
+        return iter(tuple(self._machines.values()))
+
+    def get(self, machine_id: str) -> Machine | None:
+        """The machine with that id."""
+        return self._machines.get(machine_id)
+
+    def free_in(self, zone: str) -> int:
+        """How many more machines the zone has room for."""
+        room = self._settings.capacity.get(zone)
+        if room is None:
+            return self._settings.quota
+        return max(room - sum(each.zone == zone and each.is_living for each in self), 0)
+
+    def living_in(self, region: str) -> int:
+        """How many machines of the region count against the quota."""
+        return sum(each.region == region and each.is_living for each in self)
+
+    def launch(self, machine: Machine) -> None:
+        """Take the machine in and let it boot."""
+        self._machines[machine.id] = machine
+        machine.is_doomed = self.rng.random() < self._settings.late_deaths
+        self.start(self._boot(machine))
+
+    def draw_boot_s(self) -> float:
+        """How long the next machine takes to boot."""
+        return self.rng.uniform(*self._settings.boot)
+
+    def next_private_ip(self, network: str = "172.31") -> str:
+        """An address inside the default network."""
+        self._numbers += 1
+        high, low = divmod(self._numbers + 3, 256)
+        return f"{network}.{high % 256}.{low}"
+
+    def end(self, machines: Iterable[Machine], reason: tuple[str, str] = ENDED_BY_USER) -> None:
+        """Begin to end these machines; those that end already go on doing so."""
+        for machine in machines:
+            if machine.is_living:
+                machine.state = State.ENDING
+                machine.reason = reason
+                machine.settled.set()
+                self.start(self._shut_down(machine))
+
+    def start(self, life: Coroutine[None, None, None]) -> None:
+        """Run what belongs to a machine's life; it ends with the room at the latest."""
+        task = asyncio.get_running_loop().create_task(life)
+        self._lives.add(task)
+        task.add_done_callback(self._finished)
+
+    async def aclose(self) -> None:
+        """End everything at once: tasks, hosts, homes."""
+        for task in tuple(self._lives):
+            task.cancel()
+        await asyncio.gather(*self._lives, return_exceptions=True)
+        await asyncio.gather(*(self._close_host(machine) for machine in self))
+
+    async def _boot(self, machine: Machine) -> None:
+        await self._clock.sleep(machine.boot_s)
+        if machine.state is not State.PENDING:
+            return
+        if machine.is_doomed:
+            machine.state, machine.reason, machine.ended_at = State.ENDED, NO_CAPACITY, self._clock.now()
+            machine.settled.set()
+            machine.gone.set()
+            return
+        machine.host = self._hosts.make(machine.logins)
+        machine.address = machine.host.address
+        machine.state, machine.running_at = State.RUNNING, self._clock.now()
+        machine.settled.set()
+        await self._clock.sleep(self.rng.uniform(*self._settings.ssh_delay))
+        if machine.state is State.RUNNING:
+            await machine.host.open()
+            machine.ssh_open_at = self._clock.now()
+
+    async def _shut_down(self, machine: Machine) -> None:
+        await self._close_host(machine)
+        await self._clock.sleep(self._settings.shutdown)
+        machine.state, machine.ended_at = State.ENDED, self._clock.now()
+        machine.address = None
+        machine.gone.set()
+
+    async def _close_host(self, machine: Machine) -> None:
+        if machine.host is not None:
+            host, machine.host = machine.host, None
+            await host.aclose()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._lives.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a machine's life broke off", exc_info=task.exception())

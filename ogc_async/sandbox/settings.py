@@ -1,0 +1,64 @@
+"""How the pretend world behaves: every figure that a real cloud would decide, reproducible by a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """Times are seconds of the sandbox's clock, which runs ``time_scale`` times as fast as the real one."""
+
+    host: str = "127.0.0.1"
+    """Where the APIs are served."""
+    port: int = 0
+    """0 takes a free port."""
+    network: str = "127.18.0.0/16"
+    """Each running machine has an address of its own here; it must lie in 127.0.0.0/8."""
+    ssh_port: int = 2222
+    """All machines' SSH port: one that needs no privilege."""
+    region: str = "us-east-2"
+    """The region that ``env()`` names; others work as well."""
+    zones: tuple[str, ...] = ("a", "b", "c")
+    """A region's zones."""
+    access_key: str = "SANDBOXACCESSKEY01"
+    secret_key: str = field(default="sandbox-secret-key", repr=False)
+    denied: frozenset[str] = frozenset()
+    """Operations that the credentials may not call."""
+    google_project: str = "sandbox-project"
+    """The one project that Compute Engine knows."""
+    google_zone: str = "us-central1-a"
+    """The zone that ``env()`` names; others work as well."""
+    google_refresh_token: str = field(default="sandbox-refresh-token", repr=False)
+    """What a user's login would hold."""
+    has_compute: bool = True
+    """Compute Engine's API is enabled in the project."""
+    has_os_login: bool = False
+    """OS Login is on in the project: machines ignore the keys in their metadata."""
+    seed: int = 0
+    time_scale: float = 1.0
+    boot: tuple[float, float] = (0.5, 1.5)
+    """From launch to running, drawn evenly between these two."""
+    ssh_delay: tuple[float, float] = (0.0, 0.0)
+    """From running to an SSH server that listens."""
+    shutdown: float = 0.5
+    """From the call to end a machine to its end."""
+    latency: Mapping[str, float] = field(default_factory=dict)
+    """Seconds a call by operation; ``*`` is every other one's."""
+    has_limits: bool = True
+    """EC2's published token buckets and Compute Engine's quotas a minute are kept."""
+    concurrent_operations: int = 100_000
+    """Compute Engine's operations of one type that may go on in a region at a time."""
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    """Machines that a zone has room for; one that is not named has room for all."""
+    quota: int = 100_000
+    """Machines that the account may run in a region."""
+    late_deaths: float = 0.0
+    """Share of machines that end while they boot, for lack of capacity."""
+    lag: float = 0.0
+    """Until a new machine shows up in descriptions."""
+    lost_replies: float = 0.0
+    """Share of calls that take effect and whose reply never comes."""
+    faults: tuple[str, ...] = ()
+    """``Operation=fault`` each, taken once, in order: ``lost-reply``, ``unavailable``, or an error code."""

@@ -1,0 +1,177 @@
+"""Where EC2 hurts, the sandbox does: rights, request limits, capacity, quotas, lag, late deaths, lost replies."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
+
+from tests.cloud import Cloud, running_sandbox
+from tests.integration.sandbox.conftest import client_of
+
+DEADLINE_S = 30
+
+Start = Callable[..., Cloud]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts sandboxes of the test's own."""
+    with ExitStack() as stack:
+        yield lambda *options: stack.enter_context(running_sandbox("--boot", "0.05", *options))
+
+
+def run(cloud: Cloud, count: int = 1, **values: Any) -> list[dict[str, Any]]:
+    path = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    image = client_of(cloud, "ssm").get_parameter(Name=path)["Parameter"]["Value"]
+    asked = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": count} | values
+    launched: list[dict[str, Any]] = client_of(cloud).run_instances(**asked)["Instances"]
+    return launched
+
+
+def refusal(call: Callable[[], object]) -> tuple[str, int]:
+    with pytest.raises(ClientError) as caught:
+        call()
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def zone(letter: str) -> dict[str, Any]:
+    return {"Placement": {"AvailabilityZone": f"us-east-2{letter}"}}
+
+
+def test_wrong_credentials_are_refused_and_change_nothing(shared_cloud: Cloud) -> None:
+    wrong_id = client_of(shared_cloud, aws_access_key_id="SOMEBODYELSE")
+    assert refusal(wrong_id.describe_regions) == ("AuthFailure", 401)
+    wrong_secret = client_of(shared_cloud, aws_secret_access_key="guess")
+    assert refusal(wrong_secret.describe_regions) == ("SignatureDoesNotMatch", 403)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{shared_cloud.endpoint}/?Action=DescribeRegions&Version=2016-11-15", timeout=30)
+
+
+def test_an_operation_can_be_denied(start: Start) -> None:
+    cloud = start("--deny", "RunInstances")
+    assert refusal(lambda: run(cloud)) == ("UnauthorizedOperation", 403)
+    assert cloud.instances() == []
+
+
+def test_a_sixth_launch_at_once_is_throttled_and_a_seventh_machine_is_not(start: Start) -> None:
+    # The clock stands nearly still, so that no token comes back while the test runs.
+    cloud = start("--time-scale", "0.000001")
+    for _ in range(5):
+        run(cloud, 10)
+    assert refusal(lambda: run(cloud)) == ("RequestLimitExceeded", 503)
+    assert len(cloud.instances()) == 50
+    assert cloud.state()["calls"]["aws"]["RunInstances"] == {"calls": 6, "refused": 1}
+
+
+def test_a_thousand_machines_use_up_the_tokens_for_machines(start: Start) -> None:
+    cloud = start("--time-scale", "0.000001")
+    run(cloud, 990)
+    assert refusal(lambda: run(cloud, 11)) == ("RequestLimitExceeded", 503)
+    assert len(run(cloud, 10)) == 10
+
+
+def test_descriptions_without_a_filter_have_a_smaller_bucket(start: Start) -> None:
+    cloud = start("--time-scale", "0.000001")
+    ec2 = client_of(cloud)
+    for _ in range(50):
+        ec2.describe_instances()
+    assert refusal(ec2.describe_instances) == ("RequestLimitExceeded", 503)
+    assert ec2.describe_instances(MaxResults=5)["Reservations"] == []
+
+
+def test_a_zone_gives_what_it_has_and_then_nothing(start: Start) -> None:
+    cloud = start("--capacity", "us-east-2a=3", "--capacity", "us-east-2b=0", "--capacity", "us-east-2c=0")
+    assert len(run(cloud, 5, **zone("a"))) == 3
+    assert refusal(lambda: run(cloud, 5, **zone("a"))) == ("InsufficientInstanceCapacity", 500)
+    assert refusal(lambda: run(cloud, 2, MinCount=2)) == ("InsufficientInstanceCapacity", 500)
+
+
+def test_a_token_is_bound_by_an_attempt_that_found_no_room(start: Start) -> None:
+    cloud = start("--capacity", "us-east-2a=0")
+    assert refusal(lambda: run(cloud, 2, ClientToken="t", **zone("a"))) == ("InsufficientInstanceCapacity", 500)
+    assert refusal(lambda: run(cloud, 1, ClientToken="t", **zone("a"))) == ("IdempotentParameterMismatch", 400)
+
+
+def test_the_quota_bounds_the_region(start: Start) -> None:
+    cloud = start("--quota", "4")
+    assert len(run(cloud, 10)) == 4
+    assert refusal(lambda: run(cloud)) == ("InstanceLimitExceeded", 400)
+    assert len(run_in(cloud, "eu-west-1")) == 1
+
+
+def run_in(cloud: Cloud, region: str) -> list[dict[str, Any]]:
+    ec2 = client_of(cloud, region_name=region)
+    of_x86 = [{"Name": "architecture", "Values": ["x86_64"]}]
+    image = ec2.describe_images(Owners=["amazon"], Filters=of_x86)["Images"][0]
+    launched: list[dict[str, Any]] = ec2.run_instances(
+        ImageId=image["ImageId"], InstanceType="t3.micro", MinCount=1, MaxCount=1
+    )["Instances"]
+    return launched
+
+
+def test_a_young_machine_is_not_known_everywhere(start: Start) -> None:
+    cloud = start("--lag", "1000000")
+    [launched] = run(cloud)
+    ec2 = client_of(cloud)
+    wanted = {"InstanceIds": [launched["InstanceId"]]}
+    assert refusal(lambda: ec2.describe_instances(**wanted)) == ("InvalidInstanceID.NotFound", 400)
+    assert refusal(lambda: ec2.terminate_instances(**wanted)) == ("InvalidInstanceID.NotFound", 400)
+    by_state = [{"Name": "instance-state-name", "Values": ["pending"]}]
+    assert ec2.describe_instances(Filters=by_state)["Reservations"] == []
+    assert len(cloud.instances()) == 1
+
+
+def test_a_machine_may_die_while_it_boots(start: Start) -> None:
+    cloud = start("--late-deaths", "1")
+    [launched] = run(cloud)
+    ec2 = client_of(cloud)
+    ended = [{"Name": "instance-state-name", "Values": ["terminated"]}]
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := ec2.describe_instances(Filters=ended)["Reservations"]):
+        assert time.monotonic() < deadline
+    [seen] = found[0]["Instances"]
+    assert seen["InstanceId"] == launched["InstanceId"]
+    assert seen["StateReason"]["Code"] == "Server.InsufficientInstanceCapacity"
+
+
+def test_a_reply_may_be_lost_and_the_machine_be_there(start: Start) -> None:
+    cloud = start("--fault", "RunInstances=lost-reply")
+    with pytest.raises((ConnectionClosedError, EndpointConnectionError, HTTPClientError)):
+        run(cloud, 2, ClientToken="once")
+    first = {each["id"] for each in cloud.instances()}
+    assert len(first) == 2
+    assert {each["InstanceId"] for each in run(cloud, 2, ClientToken="once")} == first
+
+
+def test_faults_are_planned_over_the_admin_page(start: Start) -> None:
+    cloud = start()
+
+    def plan(body: str) -> Any:
+        request = urllib.request.Request(f"{cloud.endpoint}/_sandbox/faults", body.encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            return json.load(reply)
+
+    assert plan('["RunInstances=VcpuLimitExceeded", "RunInstances=unavailable"]') == {"planned": 2}
+    assert refusal(lambda: run(cloud)) == ("VcpuLimitExceeded", 400)
+    assert refusal(lambda: run(cloud)) == ("Unavailable", 503)
+    assert len(run(cloud)) == 1
+    for bad in ("nonsense", '["nonsense"]', "{"):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            plan(bad)
+
+
+def test_the_same_seed_gives_the_same_world(start: Start) -> None:
+    def world(seed: str) -> list[tuple[str, float]]:
+        cloud = start("--seed", seed, "--boot", "0.1:0.9")
+        run(cloud, 5)
+        return [(each["id"], each["boot_seconds"]) for each in cloud.instances()]
+
+    assert world("7") == world("7") != world("8")
