@@ -1,0 +1,212 @@
+"""The verbs. Each is a coroutine, ``x_async``, with a synchronous twin, ``x``, of the same signature.
+
+One or many: given one layout or one node id a verb answers for that one and raises what went wrong with it; given
+many it answers for each, failures beside successes, and raises only what concerns them all. ``app`` is the
+:class:`~ogc_async.state.App` to work in, the default one if it is not given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, overload
+
+from ogc_async.actions.context import NodeIds, as_ids, connected_engine, layouts_of, open_context
+from ogc_async.actions.deploy_nodes import deploy_to_nodes
+from ogc_async.actions.launch_nodes import LayoutLike, launch_layouts
+from ogc_async.actions.reconcile import plan_sync, sync_all
+from ogc_async.actions.run_commands import run_on_nodes, run_scripts_on_nodes
+from ogc_async.actions.tear_down import tear_down_nodes
+from ogc_async.aio.blocking import Call, blocking, verb
+from ogc_async.db.nodes import find_nodes
+from ogc_async.db.users import create_user as create_user_row
+from ogc_async.settings import login_name
+from ogc_async.spec import Layout, Spec
+from ogc_async.state import App
+from ogc_async.types import (
+    DeployResult,
+    LaunchResult,
+    NodeSnapshot,
+    NodeState,
+    SyncPlan,
+    SyncResult,
+    TeardownResult,
+    UserSnapshot,
+)
+
+
+@overload
+def launch_async(layouts: LayoutLike, *, app: App | None = None) -> Call[int]: ...
+@overload
+def launch_async(layouts: Iterable[LayoutLike], *, app: App | None = None) -> Call[LaunchResult]: ...
+@verb
+async def launch_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App | None = None) -> Any:
+    """Launch one node of one layout, or every layout of a collection at its scale.
+
+    A layout is a :class:`~ogc_async.spec.Layout` or its ``as_dict()``. One layout: returns the node's id once the
+    node runs, raises its error otherwise. A collection: returns the ids that came up, in order, with ``.failures``.
+    Nothing is created where a layout, a key or a script folder is wrong.
+
+    Raises :class:`~ogc_async.errors.SpecError`, ``SettingsError``, ``ScriptsError``, ``StoreError``; for one layout
+    also :class:`~ogc_async.errors.ProviderError`.
+    """
+    context = await open_context(app)
+    if isinstance(layouts, Layout | Mapping):
+        result = await launch_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result.raise_for_failures()
+        return result[0]
+    return await launch_layouts([Layout.of(layout) for layout in layouts], context)
+
+
+@overload
+def deploy_async(nodes: int, *, app: App | None = None) -> Call[DeployResult]: ...
+@overload
+def deploy_async(nodes: NodeIds, *, app: App | None = None) -> Call[list[DeployResult]]: ...
+@verb
+async def deploy_async(nodes: int | NodeIds, *, app: App | None = None) -> Any:
+    """Push and run the scripts of each node's layout, as it was at the node's launch.
+
+    Waits until a node accepts SSH, within the settings' deadline. A script that fails is a result that is not
+    ``True``; for one node, an error such as :class:`~ogc_async.errors.Unreachable` is raised, for many it is in the
+    result's ``error``.
+    """
+    node_ids, is_single = await as_ids(nodes)
+    return _one_or_many(await deploy_to_nodes(node_ids, await open_context(app)), is_single=is_single)
+
+
+@overload
+def exec_async(
+    nodes: int, command: str, *, timeout_s: float | None = None, app: App | None = None
+) -> Call[DeployResult]: ...
+@overload
+def exec_async(
+    nodes: NodeIds, command: str, *, timeout_s: float | None = None, app: App | None = None
+) -> Call[list[DeployResult]]: ...
+@verb
+async def exec_async(
+    nodes: int | NodeIds, command: str, *, timeout_s: float | None = None, app: App | None = None
+) -> Any:
+    """Run a shell command on each node; results and errors as for :func:`deploy_async`.
+
+    ``timeout_s`` seconds (the layout's or the settings' step timeout, if not given) end the command on the node too.
+    """
+    node_ids, is_single = await as_ids(nodes)
+    return _one_or_many(await run_on_nodes(node_ids, command, await open_context(app), timeout_s), is_single=is_single)
+
+
+@overload
+def exec_scripts_async(nodes: int, folder: str | Path, *, app: App | None = None) -> Call[DeployResult]: ...
+@overload
+def exec_scripts_async(nodes: NodeIds, folder: str | Path, *, app: App | None = None) -> Call[list[DeployResult]]: ...
+@verb
+async def exec_scripts_async(nodes: int | NodeIds, folder: str | Path, *, app: App | None = None) -> Any:
+    """Push another folder of scripts to each node and run it; results and errors as for :func:`deploy_async`."""
+    node_ids, is_single = await as_ids(nodes)
+    context = await open_context(app)
+    return _one_or_many(await run_scripts_on_nodes(node_ids, Path(folder), context), is_single=is_single)
+
+
+@overload
+def teardown_async(nodes: int, *, force: bool = False, only_db: bool = False, app: App | None = None) -> Call[int]: ...
+@overload
+def teardown_async(
+    nodes: NodeIds, *, force: bool = False, only_db: bool = False, app: App | None = None
+) -> Call[TeardownResult]: ...
+@verb
+async def teardown_async(
+    nodes: int | NodeIds, *, force: bool = False, only_db: bool = False, app: App | None = None
+) -> Any:
+    """End each node: artifacts, teardown script, machine, row; then the firewall and key pair of an emptied layout.
+
+    A row is ``terminated`` only once the cloud says that the machine is. ``force`` skips artifacts and teardown
+    script; ``only_db`` skips all but the row, and leaves the machine alone. A node that is gone already is done.
+    One node: returns its id or raises; many: returns the ids that are gone, with ``.failures`` and ``.leftovers``.
+    """
+    node_ids, is_single = await as_ids(nodes)
+    result = await tear_down_nodes(node_ids, await open_context(app), force=force, only_db=only_db)
+    if is_single:
+        result.raise_for_failures()
+        return result[0]
+    return result
+
+
+@verb
+async def plan_async(spec: Spec | None = None, *, app: App | None = None) -> SyncPlan:
+    """What :func:`sync_async` would do now, to the spec given or the app's; changes nothing.
+
+    The spec's layouts count for the scale; without a spec, only what broke off or got lost is looked for.
+    """
+    return await plan_sync(layouts_of(spec, app), await open_context(app))
+
+
+@verb
+async def sync_async(spec: Spec | None = None, *, plan: SyncPlan | None = None, app: App | None = None) -> SyncResult:
+    """Bring cloud, database and spec together, from whatever state a process that died left them in.
+
+    Machines that came of a launch that broke off are adopted, teardowns that broke off are finished, nodes whose
+    machine vanished are marked ``lost``, machines of this database that no node stands for are terminated; then nodes
+    are launched or torn down until each layout of the spec given, or the app's, is at its scale. Nodes that a living
+    process works on are left to it. ``plan`` is done exactly as it says, or, where things have changed since, not at
+    all: ``PlanOutdated``.
+    """
+    return await sync_all(layouts_of(spec, app), await open_context(app), plan)
+
+
+@verb
+async def nodes_async(
+    *,
+    layout: str | None = None,
+    tag: str | None = None,
+    states: Collection[NodeState] | None = None,
+    app: App | None = None,
+) -> list[NodeSnapshot]:
+    """The nodes on record that meet all that is given, oldest first."""
+    context = await open_context(app)
+    return await find_nodes(context.engine, layout=layout, tag=tag, states=states)
+
+
+@verb
+async def create_user_async(name: str | None = None, *, app: App | None = None) -> tuple[UserSnapshot, bool]:
+    """Put the one user on record, under the login name if none is given; returns it, and whether it is new."""
+    return await create_user_row(connected_engine(app), name or login_name())
+
+
+def _one_or_many(results: list[DeployResult], *, is_single: bool) -> DeployResult | list[DeployResult]:
+    if not is_single:
+        return results
+    (result,) = results
+    if result.error is not None:
+        raise result.error
+    return result
+
+
+launch = blocking(launch_async)
+plan = blocking(plan_async)
+sync = blocking(sync_async)
+deploy = blocking(deploy_async)
+exec = blocking(exec_async)
+exec_scripts = blocking(exec_scripts_async)
+teardown = blocking(teardown_async)
+nodes = blocking(nodes_async)
+create_user = blocking(create_user_async)
+
+__all__ = [
+    "create_user",
+    "create_user_async",
+    "deploy",
+    "deploy_async",
+    "exec",
+    "exec_async",
+    "exec_scripts",
+    "exec_scripts_async",
+    "launch",
+    "launch_async",
+    "nodes",
+    "nodes_async",
+    "plan",
+    "plan_async",
+    "sync",
+    "sync_async",
+    "teardown",
+    "teardown_async",
+]

@@ -1,0 +1,89 @@
+"""What a verb works with, taken from the app once. The only reader of ``state.app``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+
+from ogc_async import db, state
+from ogc_async.db import Engine
+from ogc_async.db.users import current_user
+from ogc_async.errors import NotConnected, OgcError
+from ogc_async.events import Events, NodeMoved
+from ogc_async.providers.base import Provider
+from ogc_async.providers.pool import ProviderPool
+from ogc_async.settings import Settings
+from ogc_async.spec import Layout, Spec
+from ogc_async.state import App
+from ogc_async.types import NodeFailure, NodeSnapshot, NodeState, UserSnapshot
+
+NodeIds = Iterable[int] | Awaitable[Iterable[int]]
+"""Many nodes, or a call of ``launch_async`` that was not awaited yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One verb's surroundings."""
+
+    engine: Engine
+    settings: Settings
+    events: Events
+    providers: ProviderPool
+    user: UserSnapshot
+
+    def provider_of(self, node: NodeSnapshot) -> Provider:
+        """The provider that launched the node."""
+        return self.providers.get(node.provider, node.region)
+
+    def tell_moved(self, node: NodeSnapshot, to: NodeState, *, address: str | None = None, reason: str = "") -> None:
+        """Publish that the node entered a state."""
+        self.events.publish(NodeMoved(node.id, node.name, node.layout, to, address=address, reason=reason or None))
+
+
+async def open_context(app: App | None) -> Context:
+    """The app's parts, and its user. Raises ``NotConnected``, ``NotMigrated`` or ``NoUser`` where one is missing."""
+    chosen = app or state.app
+    engine = connected_engine(chosen)
+    return Context(
+        engine=engine,
+        settings=chosen.settings,
+        events=chosen.events,
+        providers=chosen.providers,
+        user=await current_user(engine),
+    )
+
+
+def connected_engine(app: App | None) -> Engine:
+    """The app's engine. Raises ``NotConnected`` where it has none."""
+    engine = (app or state.app).engine
+    if engine is None:
+        raise NotConnected
+    return engine
+
+
+def layouts_of(spec: Spec | None, app: App | None) -> tuple[Layout, ...]:
+    """The layouts of this spec, or of the app's; none where there is neither."""
+    chosen = spec or (app or state.app).spec
+    return chosen.layouts if chosen is not None else ()
+
+
+def default_app() -> App:
+    """The default app, connected to the settings' database where nobody has connected it yet."""
+    if state.app.engine is None:
+        state.app.engine = db.connect(settings=state.app.settings)
+        state.app.session = db.session(state.app.engine)
+    return state.app
+
+
+async def as_ids(nodes: int | NodeIds) -> tuple[list[int], bool]:
+    """The ids asked for without repeats, and whether it was a single one."""
+    if isinstance(nodes, int):
+        return [nodes], True
+    if isinstance(nodes, Awaitable):
+        nodes = await nodes
+    return list(dict.fromkeys(nodes)), False
+
+
+def failure(node: NodeSnapshot, error: OgcError) -> NodeFailure:
+    """``error`` as the reason why this node failed."""
+    return NodeFailure(node.layout, node.id, node.name, error)

@@ -1,0 +1,295 @@
+"""Cloud, database and spec brought together, from whatever state a dead process left them in.
+
+The cloud is listed first, the rows are read after that: a row is committed before the cloud hears of its machine, so
+every machine in the list has had its row by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import anyio
+
+from ogc_async.actions.context import Context, failure
+from ogc_async.actions.launch_nodes import judge_boot, launch_layouts
+from ogc_async.actions.lease import Lease
+from ogc_async.actions.tear_down import release_layouts, tear_down_nodes
+from ogc_async.actions.watch import Watch
+from ogc_async.aio.gather import gather_all
+from ogc_async.db.leases import find_leases
+from ogc_async.db.nodes import (
+    find_emptied,
+    find_forgotten,
+    find_nodes,
+    find_places,
+    get_nodes,
+    move_nodes,
+    record_instances,
+    record_running,
+)
+from ogc_async.errors import DeadlineExceeded, OgcError, PlanOutdated, ProviderError, SettingsError
+from ogc_async.plan import Found, World, doubtful, find_changes
+from ogc_async.providers.base import Provider
+from ogc_async.spec import Layout
+from ogc_async.types import (
+    LIVE,
+    Change,
+    ChangeKind,
+    DescribeRequest,
+    Instance,
+    LaunchResult,
+    NodeFailure,
+    NodeSnapshot,
+    NodeState,
+    SyncPlan,
+    SyncResult,
+    TeardownResult,
+)
+from ogc_async.types.launch import TAG_SCOPE
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, str]
+"""A provider's name and a region."""
+
+LISTINGS_AT_ONCE = 8
+LATELY = timedelta(days=1)
+
+
+async def plan_sync(layouts: Sequence[Layout], context: Context) -> SyncPlan:
+    """What :func:`sync_all` would do now; changes nothing, and waits for nothing."""
+    return _diff(await _look(layouts, context), layouts, context)
+
+
+async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPlan | None) -> SyncResult:
+    """Bring cloud, database and the layouts' scale together. Raises ``PlanOutdated`` where that is not ``expected``."""
+    async with Lease(context.engine, context.settings.ogc_lease_s) as lease:
+        await _outwait_the_dead(context)
+        world = await _settled_look(layouts, context)
+        plan = _diff(world, layouts, context)
+        if expected is not None and plan != expected:
+            raise PlanOutdated(_difference(expected, plan))
+        held = await lease.hold([change.node_id for change in plan.changes if change.node_id])
+        run = _Sync(context, lease, [each for each in plan.changes if not each.node_id or each.node_id in held], world)
+        await run.recover()
+        launched, torn_down = await run.scale(layouts)
+        await run.release()
+    return SyncResult(plan, launched, torn_down, tuple(run.failures))
+
+
+@dataclass(slots=True)
+class _Sync:
+    """One call of ``sync``: the changes that are ours to make, and what did not work."""
+
+    context: Context
+    lease: Lease
+    changes: list[Change]
+    world: World
+    failures: list[NodeFailure | OgcError] = field(default_factory=list)
+
+    async def recover(self) -> None:
+        """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
+        nodes = {node.id: node for node in self.world.nodes}
+        await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, {NodeState.PLANNED, NodeState.LAUNCHING})
+        await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING})
+        async with anyio.create_task_group() as group:
+            for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
+                group.start_soon(self._guarded, self._reap, place, changes)
+            for place, changes in _by_place(self._of(ChangeKind.ADOPT)).items():
+                group.start_soon(self._guarded, self._adopt, place, changes)
+            if unfinished := [change.node_id for change in self._of(ChangeKind.FINISH)]:
+                group.start_soon(self._finish, unfinished)
+
+    async def scale(self, layouts: Sequence[Layout]) -> tuple[LaunchResult, TeardownResult]:
+        """Launch what is missing, tear down what is too much."""
+        missing = [
+            layout.model_copy(update={"scale": count})
+            for layout in layouts
+            if (count := sum(each.layout == layout.name for each in self._of(ChangeKind.ADD)))
+        ]
+        surplus = [change.node_id for change in self._of(ChangeKind.REMOVE)]
+        launched = await launch_layouts(missing, self.context) if missing else LaunchResult()
+        torn_down = (
+            await tear_down_nodes(surplus, self.context, force=False, only_db=False, lease=self.lease)
+            if surplus
+            else TeardownResult()
+        )
+        return launched, torn_down
+
+    async def release(self) -> None:
+        """Firewalls and key pairs of layouts that were emptied lately: whoever did that may not have come to it."""
+        since = datetime.now(UTC) - LATELY
+        emptied = {
+            each for each in await find_emptied(self.context.engine, since) if _is_served(each[:2], self.context)
+        }
+        self.failures += await release_layouts(emptied, self.context)
+
+    def _of(self, *kinds: ChangeKind) -> list[Change]:
+        return [change for change in self.changes if change.kind in kinds]
+
+    async def _move(
+        self,
+        nodes: Mapping[int, NodeSnapshot],
+        kind: ChangeKind,
+        to: NodeState,
+        came_from: Collection[NodeState],
+    ) -> None:
+        by_reason: dict[str, list[int]] = {}
+        for change in self._of(kind):
+            by_reason.setdefault(change.reason, []).append(change.node_id)
+        for reason, ids in by_reason.items():
+            moved = await move_nodes(self.context.engine, ids, to=to, came_from=came_from, reason=reason)
+            for node_id in sorted(moved):
+                self.context.tell_moved(nodes[node_id], to, reason=reason)
+
+    async def _guarded(
+        self, work: Callable[[Provider, list[Change]], Awaitable[None]], place: Place, changes: list[Change]
+    ) -> None:
+        """One cloud that does not answer keeps nobody else's changes from being made."""
+        try:
+            await work(self.context.providers.get(*place), changes)
+        except OgcError as error:
+            self.failures.append(error)
+
+    async def _finish(self, node_ids: list[int]) -> None:
+        # Artifacts were fetched and teardown scripts run before the node was marked: only the end is missing.
+        result = await tear_down_nodes(node_ids, self.context, force=True, only_db=False, lease=self.lease)
+        self.failures += [*result.failures, *result.leftovers]
+
+    async def _reap(self, provider: Provider, changes: list[Change]) -> None:
+        """End machines that no node stands for, and wait until they are gone."""
+        ids = [change.instance_id for change in changes]
+        answers = await provider.terminate(ids)
+        self.failures += [each for each in answers.values() if isinstance(each, ProviderError)]
+        wanted = DescribeRequest(owner=self.context.user.slug, scope=self.context.user.scope, instance_ids=tuple(ids))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.context.settings.ogc_terminate_timeout_s
+        while any(not each.state.is_gone for each in (await provider.describe(wanted)).values()):
+            if loop.time() > deadline:
+                raise DeadlineExceeded(f"{provider.name} {provider.region}: machines that are nobody's do not end")
+            await anyio.sleep(self.context.settings.ogc_poll_s)
+
+    async def _adopt(self, provider: Provider, changes: list[Change]) -> None:
+        """Go on where a launch broke off: note the machines, wait until they run."""
+        by_id = {each.instance.id: each.instance for each in self.world.machines}
+        found = {change.node_id: by_id[change.instance_id] for change in changes}
+        await record_instances(self.context.engine, found)
+        await move_nodes(
+            self.context.engine, list(found), to=NodeState.LAUNCHING, came_from={NodeState.PLANNED, NodeState.LAUNCHING}
+        )
+        nodes = {node.id: node for node in await get_nodes(self.context.engine, list(found))}
+
+        async def settle(running: Mapping[int, Instance]) -> None:
+            for node_id in await record_running(self.context.engine, running):
+                address = running[node_id].public_ip or running[node_id].private_ip
+                self.context.tell_moved(nodes[node_id], NodeState.RUNNING, address=address)
+
+        watch = Watch(
+            provider,
+            owner=self.context.user.slug,
+            scope=self.context.user.scope,
+            interval_s=self.context.settings.ogc_poll_s,
+            judge=lambda node, seen: judge_boot(provider, node, seen),
+            settle=settle,
+        )
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(watch.run)
+            verdicts = await watch.wait(list(nodes.values()), self.context.settings.ogc_boot_timeout_s)
+            watching.cancel_scope.cancel()
+        for node_id, verdict in verdicts.items():
+            if isinstance(verdict, OgcError):
+                await self._drop(provider, nodes[node_id], verdict)
+
+    async def _drop(self, provider: Provider, node: NodeSnapshot, error: OgcError) -> None:
+        """A machine that died, or did not come up in time, is not kept."""
+        self.failures.append(failure(node, error))
+        came_from = {NodeState.LAUNCHING}
+        to = NodeState.TERMINATING if isinstance(error, DeadlineExceeded) else NodeState.FAILED
+        await move_nodes(self.context.engine, [node.id], to=to, came_from=came_from, reason=str(error))
+        self.context.tell_moved(node, to, reason=str(error))
+        if to is NodeState.TERMINATING and node.instance_id:
+            await provider.terminate([node.instance_id])
+
+
+async def _outwait_the_dead(context: Context) -> None:
+    """Wait, for a lease's length at most, until each process that holds nodes has shown that it lives, or let go."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + context.settings.ogc_lease_s
+    silent = await find_leases(context.engine)
+    while silent and loop.time() < deadline:
+        await anyio.sleep(min(context.settings.ogc_poll_s, max(deadline - loop.time(), 0)))
+        renewed = await find_leases(context.engine)
+        silent = {worker: until for worker, until in silent.items() if renewed.get(worker) == until}
+
+
+async def _settled_look(layouts: Sequence[Layout], context: Context) -> World:
+    """Look until no machine can be on its way that is not visible yet, which takes the settling time at most."""
+    while True:
+        world = await _look(layouts, context)
+        doubts = doubtful(world)
+        if not doubts:
+            return world
+        youngest = max(node.updated_at for node in doubts if node.updated_at is not None)
+        left_s = (youngest + world.settle - datetime.now(UTC)).total_seconds()
+        await anyio.sleep(max(min(left_s, context.settings.ogc_poll_s), 0.01))
+
+
+async def _look(layouts: Sequence[Layout], context: Context) -> World:
+    places: set[Place] = {
+        (layout.provider, context.providers.get(layout.provider, layout.region).region) for layout in layouts
+    }
+    places |= {(node.provider, node.region) for node in await find_nodes(context.engine, states=LIVE)}
+    places |= {place for place in await find_places(context.engine) if _is_served(place, context)}
+    listed = await gather_all(lambda place: _list(place, context), sorted(places), limit=LISTINGS_AT_ONCE)
+    machines = [each for part in listed for each in part]
+    nodes = await find_nodes(context.engine, states=LIVE)
+    return World(
+        now=datetime.now(UTC),
+        settle=timedelta(seconds=context.settings.ogc_settle_s),
+        nodes=nodes,
+        machines=machines,
+        forgotten=await find_forgotten(context.engine, [each.instance.id for each in machines]),
+    )
+
+
+def _is_served(place: Place, context: Context) -> bool:
+    """A cloud that was used once, and whose credentials are gone, is no reason to give up on the others."""
+    try:
+        context.providers.get(*place)
+    except SettingsError as error:
+        log.warning("%s %s is not looked at, though nodes were there once: %s", *place, error)
+        return False
+    return True
+
+
+async def _list(place: Place, context: Context) -> list[Found]:
+    """Machines of this owner and this database that are there."""
+    name, region = place
+    owned = await context.providers.get(name, region).list_owned(context.user.slug)
+    return [
+        Found(provider=name, region=region, instance=each)
+        for each in owned
+        if each.tags.get(TAG_SCOPE) == context.user.scope and not each.state.is_gone
+    ]
+
+
+def _diff(world: World, layouts: Sequence[Layout], context: Context) -> SyncPlan:
+    regions = {layout.name: context.providers.get(layout.provider, layout.region).region for layout in layouts}
+    return find_changes(world, layouts, regions)
+
+
+def _by_place(changes: Iterable[Change]) -> dict[Place, list[Change]]:
+    places: dict[Place, list[Change]] = {}
+    for change in changes:
+        places.setdefault((change.provider, change.region), []).append(change)
+    return places
+
+
+def _difference(expected: SyncPlan, found: SyncPlan) -> str:
+    news = [str(change) for change in found.changes if change not in expected.changes]
+    gone = [f"no longer: {change}" for change in expected.changes if change not in found.changes]
+    return "; ".join([*news, *gone])

@@ -1,0 +1,84 @@
+"""The one writer of steps: what a fleet reports goes to the database in groups, as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from ogc_async.aio.batcher import Batcher
+from ogc_async.db import Engine
+from ogc_async.db.nodes import pin_host_keys
+from ogc_async.db.results import StepStart, finish_actions, start_actions
+from ogc_async.events import Events, StepFinished, StepStarted
+from ogc_async.types import NodeSnapshot, StepResult
+
+
+class Record:
+    """Open for one verb's duration; leaving it waits, within bounds, until everything is written."""
+
+    def __init__(self, engine: Engine, events: Events, kind: str) -> None:
+        self._engine = engine
+        self._events = events
+        self._kind = kind
+        self._stack = AsyncExitStack()
+        self._starts: Batcher[StepStart, int] = Batcher(self._write_starts)
+        self._ends: Batcher[tuple[int, StepResult], None] = Batcher(self._write_ends)
+        self._keys: Batcher[tuple[int, str], None] = Batcher(self._write_keys)
+
+    async def __aenter__(self) -> Self:
+        for batcher in (self._starts, self._ends, self._keys):
+            await self._stack.enter_async_context(batcher)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def pin_host_key(self, node: NodeSnapshot, host_key: str) -> None:
+        """Keep the host key that the node showed at first contact."""
+        await self._keys.submit((node.id, host_key))
+
+    def of(self, node: NodeSnapshot) -> NodeRecord:
+        """The part that records one node's steps."""
+        return NodeRecord(self, node)
+
+    async def started(self, node: NodeSnapshot, script: str, sha256: str) -> int:
+        """Write that a step began; returns the action's id."""
+        action_id = await self._starts.submit(StepStart(node.id, self._kind, script, sha256))
+        self._events.publish(StepStarted(node.id, node.name, node.layout, script))
+        return action_id
+
+    async def finished(self, node: NodeSnapshot, action_id: int, result: StepResult) -> None:
+        """Write how a step ended."""
+        await self._ends.submit((action_id, result))
+        self._events.publish(StepFinished(node.id, node.name, node.layout, result))
+
+    async def _write_starts(self, starts: list[StepStart]) -> Sequence[int]:
+        return await start_actions(self._engine, starts)
+
+    async def _write_ends(self, ends: list[tuple[int, StepResult]]) -> Sequence[None]:
+        await finish_actions(self._engine, dict(ends))
+        return [None] * len(ends)
+
+    async def _write_keys(self, keys: list[tuple[int, str]]) -> Sequence[None]:
+        await pin_host_keys(self._engine, dict(keys))
+        return [None] * len(keys)
+
+
+class NodeRecord:
+    """Records the steps of one node."""
+
+    def __init__(self, record: Record, node: NodeSnapshot) -> None:
+        self._record = record
+        self._node = node
+
+    async def started(self, script: str, sha256: str) -> int:
+        """A step began."""
+        return await self._record.started(self._node, script, sha256)
+
+    async def finished(self, action_id: int, result: StepResult) -> None:
+        """A step ended."""
+        await self._record.finished(self._node, action_id, result)

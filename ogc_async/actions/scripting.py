@@ -1,0 +1,116 @@
+"""What scripts need on a node: their folder, read once a layout; their context and environment; push and run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ogc_async.actions.context import Context
+from ogc_async.actions.fleet import Fleet
+from ogc_async.actions.record import Record
+from ogc_async.deploy.run import Limits, run_steps
+from ogc_async.deploy.scripts import ScriptFolder, read_scripts
+from ogc_async.deploy.steps import NodePlan, node_environment, plan_node
+from ogc_async.deploy.template import Templates
+from ogc_async.events import FilesPushed
+from ogc_async.settings import shared_environment
+from ogc_async.spec import Layout
+from ogc_async.ssh.connection import Session
+from ogc_async.ssh.transfer import pull, push
+from ogc_async.types import NodeSnapshot, StepResult
+
+
+class Scripting:
+    """One verb's scripts. ``everyone`` is what templates see as ``nodes``."""
+
+    def __init__(self, context: Context, fleet: Fleet, record: Record, everyone: tuple[NodeSnapshot, ...]) -> None:
+        self._context = context
+        self._fleet = fleet
+        self._record = record
+        self._everyone = everyone
+        self._folders: dict[tuple[Any, ...], ScriptFolder] = {}
+        self._templates: dict[Path, Templates] = {}
+        self._shared: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def folder_of(self, node: NodeSnapshot) -> ScriptFolder | None:
+        """The node's script folder, read once for all nodes of a layout. Raises ``ScriptsError``."""
+        layout = self._fleet.layout_of(node)
+        if layout.scripts is None:
+            return None
+        key = (layout.scripts, layout.folder, layout.include, layout.exclude)
+        if key not in self._folders:
+            self._folders[key] = read_scripts(
+                layout.scripts, base=layout.folder, include=layout.include, exclude=layout.exclude
+            )
+        return self._folders[key]
+
+    def environment(self, node: NodeSnapshot) -> dict[str, str]:
+        """What a script sees: the node's facts, and what the layout shares of this process's environment."""
+        names = self._fleet.layout_of(node).env
+        if names not in self._shared:
+            self._shared[names] = shared_environment(names)
+        return self._shared[names] | node_environment(node, self._context.user)
+
+    def limits(self, node: NodeSnapshot, timeout_s: float | None = None) -> Limits:
+        """What bounds a step on this node."""
+        settings = self._context.settings
+        layout_s = self._fleet.layout_of(node).timeouts.step
+        return Limits(
+            timeout_s=timeout_s or layout_s or settings.ogc_step_timeout_s, output_limit=settings.ogc_output_limit
+        )
+
+    async def push_and_run(self, node: NodeSnapshot, session: Session, scripts: ScriptFolder) -> tuple[StepResult, ...]:
+        """Push a folder to the node and run its steps, in order."""
+        layout = self._fleet.layout_of(node)
+        plan = self._plan(node, layout, scripts)
+        timeout_s = layout.timeouts.transfer or self._context.settings.ogc_transfer_timeout_s
+        await push(session, plan.files, layout.remote_path, timeout_s=timeout_s)
+        size = sum(len(each.data) for each in plan.files)
+        self._context.events.publish(FilesPushed(node.id, node.name, node.layout, len(plan.files), size))
+        return await run_steps(
+            session,
+            plan.steps,
+            env=self.environment(node),
+            limits=self.limits(node),
+            recorder=self._record.of(node),
+            is_stopping=layout.on_failure == "stop",
+        )
+
+    def has_goodbye(self, node: NodeSnapshot) -> bool:
+        """The node has artifacts to fetch or a teardown script to run."""
+        layout = self._fleet.layout_of(node)
+        scripts = self.folder_of(node)
+        return bool(layout.artifacts) or (scripts is not None and scripts.teardown is not None)
+
+    async def say_goodbye(self, node: NodeSnapshot, session: Session, artifacts: Path) -> tuple[StepResult, ...]:
+        """Fetch the artifacts into a folder, then run the teardown script."""
+        layout = self._fleet.layout_of(node)
+        scripts = self.folder_of(node)
+        timeout_s = layout.timeouts.transfer or self._context.settings.ogc_transfer_timeout_s
+        if layout.artifacts:
+            await pull(session, layout.artifacts, artifacts, timeout_s=timeout_s)
+        if scripts is None or scripts.teardown is None:
+            return ()
+        plan = self._plan(node, layout, scripts)
+        assert plan.teardown is not None  # noqa: S101  # the folder has one
+        # A node that was never deployed to does not hold the script yet.
+        await push(session, plan.files, layout.remote_path, timeout_s=timeout_s)
+        return await run_steps(
+            session,
+            [plan.teardown],
+            env=self.environment(node),
+            limits=self.limits(node),
+            recorder=self._record.of(node),
+        )
+
+    def _plan(self, node: NodeSnapshot, layout: Layout, scripts: ScriptFolder) -> NodePlan:
+        context = {
+            "node": node,
+            "nodes": self._everyone,
+            "user": self._context.user,
+            "env": self.environment(node),
+            "layout": layout,
+        }
+        if scripts.folder not in self._templates:
+            self._templates[scripts.folder] = Templates(scripts.folder)
+        return plan_node(scripts, self._templates[scripts.folder], layout.remote_path, context)

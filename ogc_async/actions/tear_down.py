@@ -1,0 +1,299 @@
+"""From nodes to nothing: artifacts, teardown script, machine, confirmation, row; then firewall and key pair."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+
+from ogc_async.actions.context import Context, failure
+from ogc_async.actions.fleet import Fleet
+from ogc_async.actions.lease import Lease
+from ogc_async.actions.record import Record
+from ogc_async.actions.scripting import Scripting
+from ogc_async.actions.watch import Verdict, Watch, describe_request
+from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes, move_nodes, record_instances
+from ogc_async.errors import OgcError, ProviderError, RemoteError, ResourceInUse, StaleNode
+from ogc_async.plan import find_instances
+from ogc_async.providers.base import Provider
+from ogc_async.ssh.connection import Session
+from ogc_async.types import (
+    LIVE,
+    Instance,
+    InstanceState,
+    NodeFailure,
+    NodeSnapshot,
+    NodeState,
+    StepResult,
+    TeardownResult,
+)
+
+ARTIFACTS = Path("artifacts")
+Firewall = tuple[str, str, str]
+"""Provider, region and layout: what has a firewall of its own."""
+
+ENDED = frozenset({InstanceState.TERMINATING, InstanceState.TERMINATED})
+RELEASE_TRIES = 8
+"""A firewall is free a little after its last machine is gone: tries of 0.5 s, doubled up to 8 s, are 40 s in all."""
+
+
+async def tear_down_nodes(
+    node_ids: Sequence[int], context: Context, *, force: bool, only_db: bool, lease: Lease | None = None
+) -> TeardownResult:
+    """End every node: the ids that are gone, and why the others are not. A node that is gone already is done.
+
+    Nodes that another process works on are waited for as long as that one may be dead; ``lease`` is the caller's own.
+    """
+    if lease is None:
+        async with Lease(context.engine, context.settings.ogc_lease_s) as own:
+            return await tear_down_nodes(node_ids, context, force=force, only_db=only_db, lease=own)
+    # An id that no node has is told at once: nobody could ever hold it.
+    await get_nodes(context.engine, node_ids)
+    held = await lease.hold(node_ids, patience_s=context.settings.ogc_lease_s)
+    asked = await get_nodes(context.engine, node_ids)
+    run = _Teardown(context)
+    run.failures.update({node.id: failure(node, _in_use(node)) for node in asked if node.id not in held})
+    nodes = [node for node in asked if node.id in held]
+    if only_db:
+        await run.forget(nodes)
+        return run.result(asked)
+    farewell = nodes if force else await run.say_goodbye(nodes)
+    live = [node for node in farewell if node.state in LIVE]
+    run.gone.update(node.id for node in farewell if node.state not in LIVE)
+    async with anyio.create_task_group() as group:
+        for members in _by_provider(live).values():
+            group.start_soon(run.end, members)
+    await run.release({_firewall_of(node) for node in nodes if node.id in run.gone})
+    return run.result(asked)
+
+
+async def release_layouts(layouts: Collection[Firewall], context: Context) -> list[OgcError]:
+    """Remove firewalls and key pairs of these layouts, where no node of theirs is live; what could not be removed."""
+    run = _Teardown(context)
+    await run.release(layouts)
+    return run.leftovers
+
+
+@dataclass(slots=True)
+class _Teardown:
+    """One call of ``teardown``: who is gone, who is not and why."""
+
+    context: Context
+    gone: set[int] = field(default_factory=set)
+    failures: dict[int, NodeFailure] = field(default_factory=dict)
+    leftovers: list[OgcError] = field(default_factory=list)
+
+    def result(self, nodes: Iterable[NodeSnapshot]) -> TeardownResult:
+        """The answer, in the order asked."""
+        nodes = list(nodes)
+        return TeardownResult(
+            [node.id for node in nodes if node.id in self.gone],
+            [self.failures[node.id] for node in nodes if node.id in self.failures],
+            self.leftovers,
+        )
+
+    async def forget(self, nodes: Sequence[NodeSnapshot]) -> None:
+        """Mark the rows only; the machines, if any, are somebody else's business from now on."""
+        await self._move(nodes, NodeState.TERMINATED, frozenset(NodeState) - {NodeState.TERMINATED}, FORGOTTEN)
+        self.gone.update(node.id for node in nodes)
+
+    async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
+        everyone = await find_nodes(self.context.engine, states={NodeState.RUNNING})
+        async with Record(self.context.engine, self.context.events, "teardown") as record:
+            fleet = Fleet(self.context, record)
+            scripting = Scripting(self.context, fleet, record, tuple(everyone))
+            running = [node for node in nodes if node.state is NodeState.RUNNING]
+            due = await self._standing([node for node in running if self._has_goodbye(scripting, node)])
+
+            async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
+                return await scripting.say_goodbye(node, session, ARTIFACTS / node.name)
+
+            results = await fleet.run(due, work)
+        for node, result in zip(due, results, strict=True):
+            if not result:
+                self.failures[node.id] = failure(node, result.error or _script_failed(node, result.steps))
+        return [node for node in nodes if node.id not in self.failures]
+
+    def _has_goodbye(self, scripting: Scripting, node: NodeSnapshot) -> bool:
+        """A folder that can not be read any more keeps its own nodes, and no others."""
+        try:
+            return scripting.has_goodbye(node)
+        except OgcError as error:
+            self.failures[node.id] = failure(node, error)
+            return False
+
+    async def _standing(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """The nodes whose machines the cloud does not show as ended: no script runs on those any more."""
+        standing: list[NodeSnapshot] = []
+        for members in _by_provider(nodes).values():
+            request = describe_request(members, owner=self.context.user.slug, scope=self.context.user.scope)
+            try:
+                seen = find_instances(members, await self.context.provider_of(members[0]).describe(request))
+            except OgcError as error:
+                self.failures.update({node.id: failure(node, error) for node in members})
+                continue
+            ended = {node_id for node_id, instance in seen.items() if instance.state in ENDED}
+            standing += [node for node in members if node.id not in ended]
+        return standing
+
+    async def end(self, nodes: Sequence[NodeSnapshot]) -> None:
+        """End one provider's machines, and wait until the cloud says that each is gone."""
+        try:
+            provider = self.context.provider_of(nodes[0])
+            nodes = self._set_doubtful_aside(await self._find_unrecorded(provider, nodes))
+            await self._move(nodes, NodeState.TERMINATING, LIVE - {NodeState.TERMINATING})
+            waiting = await self._terminate(provider, nodes)
+            await self._confirm(provider, waiting)
+        except OgcError as error:
+            for node in nodes:
+                if node.id not in self.gone:
+                    self.failures.setdefault(node.id, failure(node, error))
+
+    async def release(self, layouts: Collection[Firewall]) -> None:
+        """Remove firewall and key pair of each of these layouts whose last node is gone."""
+        if not layouts:
+            return
+        in_use = {_firewall_of(node) for node in await find_nodes(self.context.engine, states=LIVE)}
+        async with anyio.create_task_group() as group:
+            for each in sorted(set(layouts) - in_use):
+                group.start_soon(self._release, *each)
+
+    async def _find_unrecorded(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """A launch whose reply was lost left rows without an instance id: their tokens find the machines."""
+        lost = [node for node in nodes if node.instance_id is None and node.state is not NodeState.PLANNED]
+        if not lost:
+            return list(nodes)
+        request = describe_request(lost, owner=self.context.user.slug, scope=self.context.user.scope)
+        found = find_instances(lost, await provider.describe(request))
+        await record_instances(self.context.engine, found)
+        return [replace(node, instance_id=found[node.id].id) if node.id in found else node for node in nodes]
+
+    async def _terminate(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Begin to end the machines; returns the nodes whose end is still to be confirmed."""
+        by_instance = {node.instance_id: node for node in nodes if node.instance_id}
+        await self._mark_gone([node for node in nodes if node.instance_id is None])
+        if not by_instance:
+            return []
+        answers = await provider.terminate(list(by_instance))
+        ended: list[NodeSnapshot] = []
+        waiting: list[NodeSnapshot] = []
+        for instance_id, answer in answers.items():
+            node = by_instance[instance_id]
+            if isinstance(answer, ProviderError):
+                self.failures[node.id] = failure(node, answer)
+            else:
+                (waiting if judge_end(node, answer) is None else ended).append(node)
+        await self._mark_gone(ended)
+        return waiting
+
+    def _set_doubtful_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Nodes without a machine whose launch call is too young to be sure of that stay as they are."""
+        settle_s = self.context.settings.ogc_settle_s
+        doubtful = [node for node in nodes if _is_doubtful(node, datetime.now(UTC) - timedelta(seconds=settle_s))]
+        for node in doubtful:
+            message = f"{node.name}: its launch call is too recent to rule a machine out; try again in {settle_s:g} s"
+            self.failures[node.id] = failure(node, StaleNode(message))
+        return [node for node in nodes if node not in doubtful]
+
+    async def _confirm(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> None:
+        if not nodes:
+            return
+        by_id = {node.id: node for node in nodes}
+
+        async def settle(ended: Mapping[int, Instance]) -> None:
+            await self._mark_gone([by_id[node_id] for node_id in ended])
+
+        watch = Watch(
+            provider,
+            owner=self.context.user.slug,
+            scope=self.context.user.scope,
+            interval_s=self.context.settings.ogc_poll_s,
+            judge=judge_end,
+            settle=settle,
+        )
+        verdicts: dict[int, Instance | OgcError] = {}
+
+        async def wait(members: Sequence[NodeSnapshot], timeout_s: float) -> None:
+            verdicts.update(await watch.wait(members, timeout_s))
+
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(watch.run)
+            async with anyio.create_task_group() as waiting:
+                for timeout_s, members in self._by_patience(nodes).items():
+                    waiting.start_soon(wait, members, timeout_s)
+            watching.cancel_scope.cancel()
+        for node_id, verdict in verdicts.items():
+            if isinstance(verdict, OgcError):
+                self.failures[node_id] = failure(by_id[node_id], verdict)
+
+    def _by_patience(self, nodes: Iterable[NodeSnapshot]) -> dict[float, list[NodeSnapshot]]:
+        """How long to wait for a machine's end: as its layout says, or the settings."""
+        groups: dict[float, list[NodeSnapshot]] = {}
+        for node in nodes:
+            own = (node.spec.get("timeouts") or {}).get("terminate")
+            groups.setdefault(own or self.context.settings.ogc_terminate_timeout_s, []).append(node)
+        return groups
+
+    async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
+        await self._move(nodes, NodeState.TERMINATED, LIVE)
+        self.gone.update(node.id for node in nodes)
+
+    async def _move(
+        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: Iterable[NodeState], reason: str | None = None
+    ) -> None:
+        ids = [node.id for node in nodes]
+        moved = await move_nodes(self.context.engine, ids, to=to, came_from=frozenset(came_from), reason=reason)
+        for node in nodes:
+            if node.id in moved:
+                self.context.tell_moved(node, to)
+
+    async def _release(self, provider_name: str, region: str, layout: str) -> None:
+        for attempt in range(RELEASE_TRIES):
+            try:
+                provider = self.context.providers.get(provider_name, region)
+                await provider.release(layout, owner=self.context.user.slug, scope=self.context.user.scope)
+                return
+            except ResourceInUse as error:
+                if attempt == RELEASE_TRIES - 1:
+                    self.leftovers.append(error)
+                    return
+                await anyio.sleep(min(0.5 * 2**attempt, 8))
+            except OgcError as error:
+                self.leftovers.append(error)
+                return
+
+
+def judge_end(_node: NodeSnapshot, seen: Instance | None) -> Verdict:
+    """Only the cloud's own "terminated" ends the wait; not being shown may be a machine too young to be seen."""
+    return seen if seen is not None and seen.state is InstanceState.TERMINATED else None
+
+
+def _firewall_of(node: NodeSnapshot) -> Firewall:
+    return node.provider, node.region, node.layout
+
+
+def _in_use(node: NodeSnapshot) -> StaleNode:
+    return StaleNode(f"{node.name}: another process works on it; try again when that has ended")
+
+
+def _is_doubtful(node: NodeSnapshot, settled: datetime) -> bool:
+    """A launch call was sent after ``settled``, and its machine may not be visible yet."""
+    is_young = node.updated_at is not None and node.updated_at > settled
+    return node.instance_id is None and node.state in (NodeState.LAUNCHING, NodeState.TERMINATING) and is_young
+
+
+def _script_failed(node: NodeSnapshot, steps: Sequence[StepResult]) -> OgcError:
+    bad = next(step for step in steps if not step.ok)
+    how = f"{bad.state} with exit code {bad.exit_code}" if bad.exit_code is not None else bad.state
+    return RemoteError(node.name, f"{bad.script}: {how}; mend it, or remove the node by force")
+
+
+def _by_provider(nodes: Iterable[NodeSnapshot]) -> dict[tuple[str, str], list[NodeSnapshot]]:
+    groups: dict[tuple[str, str], list[NodeSnapshot]] = {}
+    for node in nodes:
+        groups.setdefault((node.provider, node.region), []).append(node)
+    return groups

@@ -1,0 +1,113 @@
+"""One description a tick answers everyone who waits for machines of one provider and region."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from ogc_async.errors import DeadlineExceeded, OgcError, ProviderError
+from ogc_async.plan import find_instances
+from ogc_async.providers.base import Provider
+from ogc_async.types import DescribeRequest, Instance, NodeSnapshot
+
+Verdict = Instance | OgcError | None
+"""An instance or an error ends the wait for a node; ``None`` goes on waiting."""
+
+Judge = Callable[[NodeSnapshot, Instance | None], Verdict]
+Settle = Callable[[Mapping[int, Instance]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Waiter:
+    node: NodeSnapshot
+    deadline: float
+    answer: asyncio.Future[Instance | OgcError]
+
+
+class Watch:
+    """Describes what is waited for every ``interval_s`` seconds, and answers each waiter as ``judge`` says.
+
+    ``settle`` is given all instances of one tick that are done, by node id, before their waiters hear of it: so a
+    group's rows are written in one statement. :meth:`run` goes on until it is cancelled, and asks nothing while
+    nobody waits.
+    """
+
+    def __init__(
+        self, provider: Provider, *, owner: str, scope: str, interval_s: float, judge: Judge, settle: Settle
+    ) -> None:
+        self._provider = provider
+        self._owner = owner
+        self._scope = scope
+        self._interval_s = interval_s
+        self._judge = judge
+        self._settle = settle
+        self._waiters: dict[int, _Waiter] = {}
+        self._has_waiters = asyncio.Event()
+
+    async def wait(self, nodes: Iterable[NodeSnapshot], timeout_s: float) -> dict[int, Instance | OgcError]:
+        """Wait until each node is judged: its instance or an error, by node id."""
+        loop = asyncio.get_running_loop()
+        waiters = [_Waiter(node, loop.time() + timeout_s, loop.create_future()) for node in nodes]
+        self._waiters.update({waiter.node.id: waiter for waiter in waiters})
+        self._has_waiters.set()
+        try:
+            return {waiter.node.id: await waiter.answer for waiter in waiters}
+        finally:
+            for waiter in waiters:
+                self._waiters.pop(waiter.node.id, None)
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        while True:
+            await self._has_waiters.wait()
+            await anyio.sleep(self._interval_s)
+            await self._tick()
+            if not self._waiters:
+                self._has_waiters.clear()
+
+    async def _tick(self) -> None:
+        waiting = dict(self._waiters)
+        if not waiting:
+            return
+        try:
+            nodes = [waiter.node for waiter in waiting.values()]
+            seen = await self._provider.describe(describe_request(nodes, owner=self._owner, scope=self._scope))
+        except ProviderError as error:
+            self._answer(waiting, dict.fromkeys(waiting, error) if not error.retryable else {})
+            return
+        found = find_instances(nodes, seen)
+        verdicts = {node_id: self._judge(waiter.node, found.get(node_id)) for node_id, waiter in waiting.items()}
+        done = {node_id: verdict for node_id, verdict in verdicts.items() if verdict is not None}
+        try:
+            await self._settle({i: verdict for i, verdict in done.items() if isinstance(verdict, Instance)})
+        except OgcError as error:
+            done = dict.fromkeys(done, error)
+        self._answer(waiting, done)
+
+    def _answer(self, waiting: Mapping[int, _Waiter], done: Mapping[int, Instance | OgcError]) -> None:
+        now = asyncio.get_running_loop().time()
+        for node_id, waiter in waiting.items():
+            verdict = done.get(node_id)
+            if verdict is None and now > waiter.deadline:
+                verdict = DeadlineExceeded(
+                    f"{waiter.node.name}: {self._provider.name} {self._provider.region} did not get there in time; "
+                    "the machine is still on record, `ogc ls` shows it"
+                )
+            if verdict is not None:
+                self._waiters.pop(node_id, None)
+                if not waiter.answer.done():
+                    waiter.answer.set_result(verdict)
+
+
+def describe_request(nodes: Iterable[NodeSnapshot], *, owner: str, scope: str) -> DescribeRequest:
+    """Ask for machines by id; for those whose ids never reached us, by batch."""
+    nodes = list(nodes)
+    return DescribeRequest(
+        owner=owner,
+        scope=scope,
+        tokens=tuple(dict.fromkeys(node.token for node in nodes if not node.instance_id)),
+        instance_ids=tuple(node.instance_id for node in nodes if node.instance_id),
+    )

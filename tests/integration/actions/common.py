@@ -1,0 +1,39 @@
+"""What the tests of the verbs share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from anyio.to_thread import run_sync
+
+from ogc_async.db.results import ActionSnapshot, node_actions
+from ogc_async.spec import Layout
+from ogc_async.state import App
+from tests.cloud import Cloud
+
+
+def changed(layout: Layout, **changes: Any) -> dict[str, Any]:
+    return layout.as_dict() | {key.replace("_", "-"): value for key, value in changes.items()}
+
+
+async def recorded(app: App, node_id: int) -> list[ActionSnapshot]:
+    """The node's steps on record, oldest first."""
+    assert app.engine is not None
+    return await node_actions(app.engine, node_id)
+
+
+async def end_machine(cloud: Cloud, instance_id: str | None) -> None:
+    """End a machine behind the product's back."""
+    variables = cloud.environment
+    client = boto3.client(
+        "ec2",
+        endpoint_url=cloud.endpoint,
+        region_name=variables["AWS_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+    )
+    try:
+        await run_sync(lambda: client.terminate_instances(InstanceIds=[instance_id]))
+    finally:
+        client.close()
