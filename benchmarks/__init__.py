@@ -1,0 +1,1 @@
+"""Measurements of the product against a sandbox in a process of its own."""
