@@ -22,8 +22,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.sandbox import sandbox_process
 from ogc_async import actions, db
+from ogc_async.sandbox.process import sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair

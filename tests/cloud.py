@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,12 +15,11 @@ import pytest
 
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
+from ogc_async.sandbox.process import sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair
 from ogc_async.state import App
-
-START_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -59,22 +56,8 @@ def bare_environment(**more: str) -> dict[str, str]:
 @contextmanager
 def running_sandbox(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Cloud]:
     """Start ``python -m ogc_async.sandbox`` and stop it again, by its own handle."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "ogc_async.sandbox", "--print-env", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=bare_environment(**(environment or {})),
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            pairs = (line.strip().partition("=") for line in process.stdout)
-            variables = {name: value for name, _, value in pairs if name}
-            assert "AWS_ENDPOINT_URL" in variables, "the sandbox did not start"
-            yield Cloud(bare_environment(**variables), variables["AWS_ENDPOINT_URL"])
-        finally:
-            process.terminate()
-            assert process.wait(START_TIMEOUT_S) == 0
+    with sandbox_process(*options, environment=bare_environment(**(environment or {}))) as variables:
+        yield Cloud(bare_environment(**variables), variables["AWS_ENDPOINT_URL"])
 
 
 @pytest.fixture(scope="session")

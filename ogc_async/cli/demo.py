@@ -10,10 +10,10 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ogc_async.errors import OgcError
+from ogc_async.sandbox.process import SandboxFailed, sandbox_process
 
 COMMANDS = (
     ("init", "--name", "Demo"),
@@ -23,14 +23,13 @@ COMMANDS = (
     ("rm-all", "--yes"),
     ("ls",),
 )
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 30
+ADMIN_TIMEOUT_S = 60
 OURS = ("AWS_", "GOOGLE_", "POSTGRES_", "OGC_")
 
 
 def run() -> int:
     """Run every command in turn; returns the first exit code that is not 0."""
-    with TemporaryDirectory(prefix="ogc-demo-") as folder, _sandbox(Path(folder)) as variables:
+    with TemporaryDirectory(prefix="ogc-demo-") as folder, _sandbox() as variables:
         environment = _clean_environment() | variables | {"OGC_DATA_DIR": folder}
         for words in COMMANDS:
             _say(f"\n$ ogc {' '.join(_quoted(word) for word in words)}")
@@ -42,7 +41,7 @@ def run() -> int:
 
 def _tell_what_is_left(endpoint: str) -> int:
     """Ask the sandbox, not the database; returns 1 where it still holds something."""
-    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=START_TIMEOUT_S) as reply:  # noqa: S310  # our own
+    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=ADMIN_TIMEOUT_S) as reply:  # noqa: S310  # our own
         state = json.load(reply)
     states = Counter(each["state"].lower() for machines in state["instances"].values() for each in machines)
     left = {
@@ -56,40 +55,16 @@ def _tell_what_is_left(endpoint: str) -> int:
 
 
 @contextmanager
-def _sandbox(folder: Path) -> Iterator[dict[str, str]]:
+def _sandbox() -> Iterator[dict[str, str]]:
     """A sandbox process for the block; yields the variables that lead to it."""
     _say("$ ogc sandbox --print-env")
-    log = folder / "sandbox.log"
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(  # noqa: S603  # our own program
-            _ogc("sandbox", "--print-env"),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=_clean_environment(),
-            text=True,
-        ) as process,
-    ):
-        try:
-            yield _read_variables(process, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _read_variables(process: subprocess.Popen[str], log: Path) -> dict[str, str]:
-    variables: dict[str, str] = {}
-    for text in process.stdout or ():
-        name, separator, value = text.strip().partition("=")
-        if separator:
-            variables[name] = value
-            _say(f"{name}={value}")
-    if not variables:
-        raise OgcError(f"the sandbox did not start: {log.read_text(errors='replace').strip()}")
-    return variables
+    try:
+        with sandbox_process(environment=_clean_environment()) as variables:
+            for name, value in variables.items():
+                _say(f"{name}={value}")
+            yield variables
+    except SandboxFailed as error:
+        raise OgcError(str(error)) from error
 
 
 def _clean_environment() -> dict[str, str]:

@@ -1,0 +1,83 @@
+"""The sandbox as a process of its own, for programs that want it beside them and its costs apart from theirs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from signal import SIGKILL
+from tempfile import TemporaryFile
+from typing import IO
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
+
+
+class SandboxFailed(Exception):
+    """The sandbox process did not start, or did not end in order; the message holds what it said."""
+
+
+@contextmanager
+def sandbox_process(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
+    """Serve for the block; yields the variables that lead to it, as ``--print-env`` prints them.
+
+    ``environment`` is the process's, this one's if not given. Raises :class:`SandboxFailed` where it does not serve
+    within 60 seconds, or has not ended 30 seconds after it was asked to.
+    """
+    with TemporaryFile() as errors:
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-m", "ogc_async.sandbox", "--print-env", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=dict(os.environ if environment is None else environment),
+            # A group of its own: Ctrl-C is for whoever uses the sandbox, who then ends it.
+            start_new_session=True,
+            text=True,
+        )
+        try:
+            variables = _read_variables(process)
+            if not variables:
+                raise SandboxFailed(f"the sandbox did not start: {_said(errors)}")
+            yield variables
+        finally:
+            code = stop(process)
+        if code != 0:
+            raise SandboxFailed(f"the sandbox ended with exit code {code}: {_said(errors)}")
+
+
+def stop(process: subprocess.Popen[str], timeout_s: float = STOP_TIMEOUT_S) -> int:
+    """Ask the process to end, and end it and all its children where it has not within ``timeout_s``; its exit code."""
+    process.terminate()
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        kill_group(process)
+    if process.stdout is not None:
+        process.stdout.close()
+    return process.wait()
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """End a process that leads a session of its own, and its children: they would hold its pipes open."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, SIGKILL)
+
+
+def _read_variables(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Everything that the process prints until it closes its output; nothing where it takes too long."""
+    watchdog = threading.Timer(START_TIMEOUT_S, kill_group, [process])
+    watchdog.start()
+    try:
+        pairs: Sequence[tuple[str, str, str]] = [line.strip().partition("=") for line in process.stdout or ()]
+    finally:
+        watchdog.cancel()
+    return {name: value for name, separator, value in pairs if separator}
+
+
+def _said(errors: IO[bytes]) -> str:
+    errors.seek(0)
+    return errors.read().decode(errors="replace").strip() or "it said nothing"
