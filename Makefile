@@ -8,6 +8,8 @@ UV_VERSION := 0.13.9
 # The lock file alone decides what is installed, whatever tools or settings the machine has.
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --inexact --no-progress
 JOBS ?= 2
+# Far more than the suite takes: whatever happens, the command ends, and takes all that it has started with it.
+TEST_TIMEOUT_S ?= 1800
 # Certificates that this machine trusts count, as they do for pip: an office's own index works too.
 export UV_SYSTEM_CERTS := 1
 
@@ -21,10 +23,10 @@ demo: $(VENV)/.run  ## watch real work: 7 nodes of 2 layouts, launched, deployed
 	@$(BIN)/ogc demo
 
 test: $(VENV)/.dev  ## run the whole test suite, with a PostgreSQL server of its own
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+	@timeout --kill-after=30 $(TEST_TIMEOUT_S) $(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 crash: $(VENV)/.dev  ## kill the program at every commit and every request, and at 1,000 random instants, and see that one sync mends it
-	@OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash -s $(ARGS)
+	@OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash -s --timeout 7200 $(ARGS)
 
 check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 	@$(BIN)/uv lock --check --quiet

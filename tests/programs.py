@@ -31,16 +31,22 @@ def run(
 
 @contextmanager
 def started(
-    words: Words, *, env: Mapping[str, str] | None = None, cwd: Folder = None, stdin: int = subprocess.DEVNULL
+    words: Words,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Folder = None,
+    stdin: int = subprocess.DEVNULL,
+    output: int = subprocess.PIPE,
+    errors: int | None = subprocess.PIPE,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A program for the block, its output in pipes; what is left of it then is killed."""
+    """A program for the block; what is left of it then is killed. A pipe that nobody reads stops it when it is full."""
     process = subprocess.Popen(
         words,
         cwd=cwd,
         env=env,
         stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=errors,
         start_new_session=True,
         text=True,
     )

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Any
 
 import anyio
-from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, NullPool, event
+from sqlalchemy import URL, AsyncAdaptedQueuePool
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ogc_async.aio.loop_scope import LoopLocal
+from ogc_async.db.sqlite import READ_ONLY, WRITES_LATE, open_sqlite
 from ogc_async.errors import DatabaseUnavailable, NotMigrated, StoreError
 from ogc_async.settings import Settings, load_settings, supported_url
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60.0
-READ_ONLY = "ogc_read_only"
-WRITES_LATE = "ogc_writes_late"
-NO_WRITE = ("SELECT", "BEGIN")
 UNDEFINED = {"42P01", "42703"}
 """PostgreSQL's codes for an undefined table and an undefined column."""
 
@@ -56,16 +53,14 @@ class Engine:
         Blocks are short, so a scope that is cancelled waits for their end, which costs less than a connection broken
         off in the middle of a statement; after ``timeout_s`` seconds the database counts as down.
         """
-        with self.told_errors(), anyio.fail_after(timeout_s, shield=True):
-            async with self.connection_engine().begin() as connection:
-                yield connection
+        async with self._bounded(timeout_s), self.connection_engine().begin() as connection:
+            yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection that only reads, and so waits for no writer."""
-        with self.told_errors(), anyio.fail_after(TIMEOUT_S, shield=True):
-            async with self.connection_engine().connect() as plain:
-                yield await plain.execution_options(**{READ_ONLY: True})
+        async with self._bounded(TIMEOUT_S), self.connection_engine().connect() as plain:
+            yield await plain.execution_options(**{READ_ONLY: True})
 
     @contextmanager
     def told_errors(self) -> Iterator[None]:
@@ -78,11 +73,22 @@ class Engine:
                 raise
             raise meaning from error
 
+    @asynccontextmanager
+    async def _bounded(self, timeout_s: float | None) -> AsyncIterator[None]:
+        """Shielded from scopes, and ended once the time is up: a deadline of anyio's would break off, again and again,
+        the very cleanup that it causes, and a connection whose closing is broken off is never heard of again.
+        """
+        with self.told_errors(), anyio.CancelScope(shield=True):
+            async with asyncio.timeout(timeout_s):
+                yield
+
     def __repr__(self) -> str:
         return self.url.render_as_string(hide_password=True)
 
     def _open(self) -> AsyncEngine:
-        return _open_sqlite(self.url, self._settings) if self._is_sqlite() else _open_postgres(self.url, self._settings)
+        if self._is_sqlite():
+            return open_sqlite(self.url, self._settings.ogc_database_timeout_s)
+        return _open_postgres(self.url, self._settings)
 
     def _is_sqlite(self) -> bool:
         return self.url.get_backend_name() == "sqlite"
@@ -124,45 +130,6 @@ def _open_postgres(url: URL, settings: Settings) -> AsyncEngine:
         pool_pre_ping=True,
         connect_args={"timeout": settings.ogc_database_timeout_s},
     )
-
-
-def _open_sqlite(url: URL, settings: Settings) -> AsyncEngine:
-    """No pool: an idle aiosqlite connection is a thread, and one that nobody closes would hold up the program's end."""
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": settings.ogc_database_timeout_s})
-
-    @event.listens_for(engine.sync_engine, "do_connect")
-    def make_folder(_dialect: Any, _record: Any, args: list[Any], _named: Any) -> None:
-        if args and args[0] != ":memory:":
-            Path(args[0]).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_up(connection: Any, _record: Any) -> None:
-        # The driver's own idea of when to begin is switched off; `begin` below says it.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=NORMAL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later would fail where another process wrote in between.
-        options = connection.get_execution_options()
-        if not options.get(WRITES_LATE):
-            connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
-
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        # Until then each statement sees what is committed by then, as on PostgreSQL.
-        word = statement.lstrip()[:6].upper()
-        if word.startswith(NO_WRITE) or not connection.get_execution_options().get(WRITES_LATE):
-            return
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _is_refused(cause: BaseException | None, text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 from ogc_async.sandbox.service import Sandbox
 from ogc_async.sandbox.settings import SandboxSettings
+
+STOP_TIMEOUT_S = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,6 +36,8 @@ async def _serve(settings: SandboxSettings, *, prints_env: bool) -> int:
         if prints_env:
             _print_env(sandbox)
         await stopped.wait()
+        # Connections and commands of others are still there to be cut: should one of them not let go, this ends anyway.
+        faulthandler.dump_traceback_later(STOP_TIMEOUT_S, exit=True)
     return 0
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+from tests import programs
 from tests.cloud import bare_environment
 
 ROOT = Path(__file__).parents[2]
@@ -14,14 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_small_fleet_in_each_cloud_is_measured(tmp_path: Path) -> None:
     words = ("--nodes", "12", "--boot", "0.1:0.3", "--latency", "0.1", "--json")
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-m", "benchmarks.launch_and_deploy", *words],
         cwd=ROOT,
         env=bare_environment(HOME=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        timeout_s=120,
     )
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)

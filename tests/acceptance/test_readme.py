@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
+from tests import programs
 from tests.acceptance.blocks import blocks
 from tests.cloud import Cloud
 
@@ -32,7 +32,12 @@ def folder(tmp_path: Path, key_path: Path, scripts_folder: Path) -> Path:
 
 
 def run(words: list[str], folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = programs.run(
+        words,
+        cwd=folder,
+        env=environment,
+        timeout_s=180,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.acceptance.blocks import blocks
 from tests.cloud import Cloud
 
@@ -97,14 +97,11 @@ def test_the_page_works_as_written(
     text = (script if style == "plain" else awaited(script)) + CHECK
     path = tmp_path / "page.py"
     path.write_text(text)
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-W", "error", str(path)],
         cwd=tmp_path,
         env=cloud.environment | database_environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        timeout_s=120,
     )
     assert done.returncode == 0, done.stderr
     *said, record = done.stdout.splitlines()

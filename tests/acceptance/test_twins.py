@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.cloud import Cloud
 
 START = """
@@ -82,14 +82,11 @@ def test_a_plain_script_ends_well_and_leaves_nothing(
     path = tmp_path / "program.py"
     check = "\nassert not actions.nodes(states={'running', 'launching', 'planned', 'terminating'})\nprint('well')\n"
     path.write_text(START.format(key=key_path, scripts=scripts_folder) + program + check)
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-W", "error", str(path)],
         cwd=tmp_path,
         env=cloud.environment | database_environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        timeout_s=120,
     )
     assert (done.returncode, done.stdout) == (0, "well\n"), done.stderr
     assert done.stderr == ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from ogc_async import actions, db
+from tests import programs
 
 SURFACES = [actions, db]
 
@@ -55,14 +55,11 @@ assert not [name for name in ours if logging.getLogger(name).handlers]
 
 def test_importing_everything_makes_no_connection_writes_no_file_installs_no_handler(tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-W", "error", "-c", IMPORT_ALL],
         cwd=tmp_path,
         env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        timeout_s=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.rglob("*")) == []

@@ -39,6 +39,7 @@ from ogc_async.spec import Spec, SpecLoader
 from ogc_async.ssh.keys import generate_key_pair
 from ogc_async.state import App
 from ogc_async.types import LIVE, NodeSnapshot, NodeState, UserSnapshot
+from tests import programs
 from tests.cloud import Cloud, bare_environment, running_sandbox
 from tests.crash.driver import DONE, ERROR, Job
 from tests.postgres import TEMPLATE, Postgres
@@ -152,17 +153,11 @@ def ground(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iter
 
 @contextmanager
 def running_driver(path: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.crash.driver", str(path)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=bare_environment(), text=True) as process:
-        assert process.stdin is not None
+    words = [sys.executable, "-m", "tests.crash.driver", str(path)]
+    with programs.started(words, env=bare_environment(), stdin=subprocess.PIPE, errors=None) as process:
         assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == "ready\n", "the driver did not start"
-            yield
-        finally:
-            process.stdin.close()
-            process.wait(30)
+        assert process.stdout.readline() == "ready\n", "the driver did not start"
+        yield
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

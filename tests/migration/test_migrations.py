@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from ogc_async.aio.blocking import blocking
 from ogc_async.db import Engine
 from ogc_async.db.models import Base
 from ogc_async.settings import Settings
+from tests import programs
 from tests.cloud import bare_environment
 
 ROOT = Path(__file__).parents[2]
@@ -159,13 +159,9 @@ def test_migrations_name_the_databases_types_and_nothing_of_the_package(scripts:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package alone, as its wheel installs it."""
     out = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [VENV / "uv", "build", "--wheel", "--quiet", "--python", sys.executable, "--out-dir", out, ROOT],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = [VENV / "uv", "build", "--wheel", "--quiet", "--python", sys.executable, "--out-dir", out, ROOT]
+    built = programs.run(words, timeout_s=200)
+    assert built.returncode == 0, built.stderr
     (wheel,) = out.glob("ogc_async-*.whl")
     folder = out / "site"
     with zipfile.ZipFile(wheel) as archive:
@@ -179,14 +175,11 @@ def test_an_installed_wheel_migrates_by_itself_in_any_working_folder(
     script = "import ogc_async.db as db; print(db.__file__); db.migrate(); db.migrate()"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-W", "error", "-c", script],
         cwd=elsewhere,
         env=bare_environment(**empty_environment, PYTHONPATH=str(installed)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        timeout_s=60,
     )
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(installed)

@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tests import programs
+
 START_TIMEOUT_S = 60.0
 
 
@@ -27,19 +29,12 @@ def running_moto() -> Iterator[str]:
         ),
         "true",
     )
-    with subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        env={"PATH": os.environ.get("PATH", ""), **strict},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_up(f"{url}/moto-api/data.json", process)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(START_TIMEOUT_S)
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    environment = {"PATH": os.environ.get("PATH", ""), **strict}
+    with programs.started(words, env=environment, output=subprocess.DEVNULL, errors=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_up(f"{url}/moto-api/data.json", process)
+        yield url
 
 
 def reset(url: str) -> None:
@@ -54,7 +49,7 @@ def _free_port() -> int:
     return port
 
 
-def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:

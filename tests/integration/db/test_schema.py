@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user, current_user
 from ogc_async.errors import DatabaseUnavailable, NotMigrated
 from ogc_async.settings import Settings
+from tests import programs
 from tests.cloud import bare_environment
 from tests.postgres import Postgres
 
@@ -167,26 +169,22 @@ def test_processes_that_migrate_one_empty_database_at_once_all_succeed(
 ) -> None:
     # Each says when it is ready, and begins when its standard input ends.
     script = "import sys; from ogc_async import db; print('ready', flush=True); sys.stdin.read(); db.migrate()"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", script],
-            cwd=tmp_path,
-            env=bare_environment(**empty_environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.stdin = None
-    said = [process.communicate(timeout=60)[1] for process in processes]
+    words = [sys.executable, "-W", "error", "-c", script]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                programs.started(words, cwd=tmp_path, env=bare_environment(**empty_environment), stdin=subprocess.PIPE)
+            )
+            for _ in range(3)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.stdin = None
+        said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
     assert versions_async(empty) == [HEAD]
     assert tables_async(empty) == TABLES | {"alembic_version"}
@@ -293,14 +291,11 @@ def alembic(empty_environment: dict[str, str], tmp_path: Path) -> Alembic:
     shutil.copy(ROOT / "alembic.ini", folder)
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return programs.run(
             [sys.executable, "-W", "error", "-m", "alembic", *words],
             cwd=folder,
             env=bare_environment(**empty_environment),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            timeout_s=60,
         )
 
     return run

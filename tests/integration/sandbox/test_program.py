@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.cloud import Cloud, bare_environment, running_sandbox
 from tests.integration.sandbox.conftest import client_of
 
@@ -16,32 +17,26 @@ DEADLINE_S = 60
 
 
 def run(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return programs.run(
         [sys.executable, "-m", "ogc_async.sandbox", *options],
         env=bare_environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
+        timeout_s=DEADLINE_S,
     )
 
 
 def test_a_shell_reads_its_variables(tmp_path: Path) -> None:
     script = f"""
         {sys.executable} -m ogc_async.sandbox --print-env > vars & pid=$!
-        until grep -q OGC_SSH_PORT vars; do :; done
+        until grep -q OGC_SSH_PORT vars; do sleep 0.05; done
         set -a; . ./vars; set +a
         echo "$AWS_REGION $AWS_ENDPOINT_URL $OGC_SSH_PORT"
         kill $pid; wait $pid; echo "code $?"
     """
-    done = subprocess.run(
+    done = programs.run(
         ["/bin/sh", "-c", script],
         cwd=tmp_path,
         env=bare_environment(),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
+        timeout_s=DEADLINE_S,
     )
     first, last = done.stdout.splitlines()
     assert first.startswith("us-east-2 http://127.0.0.1:")
@@ -51,13 +46,8 @@ def test_a_shell_reads_its_variables(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_nothing_stays(number: signal.Signals, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "ogc_async.sandbox", "--print-env", "--boot", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=bare_environment(TMPDIR=str(tmp_path)),
-        text=True,
-    ) as process:
+    words = [sys.executable, "-m", "ogc_async.sandbox", "--print-env", "--boot", "0"]
+    with programs.started(words, env=bare_environment(TMPDIR=str(tmp_path))) as process:
         assert process.stdout is not None
         variables = dict(line.strip().split("=", 1) for line in process.stdout)
         ec2 = client_of(Cloud(variables, variables["AWS_ENDPOINT_URL"]))

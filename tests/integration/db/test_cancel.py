@@ -1,0 +1,48 @@
+"""Work on the database that is broken off at any of its steps: nothing hangs, nothing stays open."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import anyio
+import pytest
+
+from ogc_async.db import Engine
+from ogc_async.db.users import create_user, current_user
+from ogc_async.errors import DatabaseUnavailable
+
+STEPS = (*range(40), *range(40, 400, 15))
+"""Turns of the event loop after which the work is broken off: the first ones open the connection."""
+HANGS_AFTER_S = 30
+
+
+async def broken_off(work: asyncio.Task[object], steps: int, times: int) -> None:
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    for _ in range(times):
+        work.cancel()
+        await asyncio.sleep(0)
+    done, _ = await asyncio.wait({work}, timeout=HANGS_AFTER_S)
+    assert done, f"broken off {times} times after {steps} steps, it hangs"
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_transaction_that_is_cancelled_ends_and_leaves_nothing_open(database: Engine, times: int) -> None:
+    before = threading.active_count()
+    for steps in STEPS:
+        work: asyncio.Task[object] = asyncio.create_task(create_user(database, "Adam"))
+        await broken_off(work, steps, times)
+    await create_user(database, "Adam")
+    assert (await current_user(database)).slug == "adam"
+    assert threading.active_count() <= before
+
+
+async def test_a_deadline_at_any_moment_is_a_database_that_does_not_answer(database: Engine) -> None:
+    before = threading.active_count()
+    for part in range(30):
+        with anyio.fail_after(HANGS_AFTER_S), pytest.raises(DatabaseUnavailable, match="does not answer"):
+            async with database.transaction(part / 2000):
+                await asyncio.Event().wait()
+    await create_user(database, "Adam")
+    assert threading.active_count() <= before
