@@ -63,7 +63,7 @@ class Watch:
         """Tick until cancelled."""
         while True:
             await self._has_waiters.wait()
-            await anyio.sleep(self._interval_s)
+            await anyio.sleep(next_tick_s(asyncio.get_running_loop().time(), self._interval_s))
             await self._tick()
             if not self._waiters:
                 self._has_waiters.clear()
@@ -100,6 +100,11 @@ class Watch:
                 self._waiters.pop(node_id, None)
                 if not waiter.answer.done():
                     waiter.answer.set_result(verdict)
+
+
+def next_tick_s(now_s: float, interval_s: float) -> float:
+    """How long until the next tick: all watches of a loop tick together, so that their descriptions become one."""
+    return interval_s - now_s % interval_s if interval_s > 0 else 0.0
 
 
 def describe_request(nodes: Iterable[NodeSnapshot], *, owner: str, scope: str) -> DescribeRequest:

@@ -8,6 +8,7 @@ from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.errors import MissingCredentials
 from ogc_async.providers.base import Provider
 from ogc_async.providers.registry import open_provider
+from ogc_async.providers.shared import SharedProvider
 from ogc_async.settings import Settings
 
 Key = tuple[str, str]
@@ -30,7 +31,7 @@ class ProviderPool:
         chosen = region or self.default_region(name)
         providers = self._open.get()
         if (name, chosen) not in providers:
-            providers[name, chosen] = self._opener(name, self._settings, chosen)
+            providers[name, chosen] = SharedProvider(self._opener(name, self._settings, chosen))
         return providers[name, chosen]
 
     def default_region(self, name: str) -> str:
