@@ -52,7 +52,7 @@ async def launch_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App |
     """
     context = await open_context(app)
     if isinstance(layouts, Layout | Mapping):
-        result = await launch_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result = await launch_layouts([_one_of(Layout.of(layouts))], context)
         result.raise_for_failures()
         return result[0]
     return await launch_layouts([Layout.of(layout) for layout in layouts], context)
@@ -169,6 +169,10 @@ async def nodes_async(
 async def create_user_async(name: str | None = None, *, app: App | None = None) -> tuple[UserSnapshot, bool]:
     """Put the one user on record, under the login name if none is given; returns it, and whether it is new."""
     return await create_user_row(connected_engine(app), name or login_name())
+
+
+def _one_of(layout: Layout) -> Layout:
+    return layout.model_copy(update={"scale": 1, "spare": 0, "min_ready": None})
 
 
 def _one_or_many(results: list[DeployResult], *, is_single: bool) -> DeployResult | list[DeployResult]:

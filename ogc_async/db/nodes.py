@@ -29,7 +29,7 @@ MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDraft:
-    """A node that is to be: everything known before its launch."""
+    """A node that is to be: everything known before its launch. ``worker`` holds its row until ``lease_until``."""
 
     name: str
     layout: str
@@ -43,6 +43,8 @@ class NodeDraft:
     tags: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
+    worker: str | None = None
+    lease_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,10 @@ class Renewal:
     zone: str | None
 
 
-async def plan_nodes(
-    engine: Engine, user_id: int, drafts: Sequence[NodeDraft], lease: tuple[str, datetime] | None = None
-) -> list[NodeSnapshot]:
-    """Put every draft on record as ``planned``, in one transaction; ``lease`` is a worker, and until when.
-
-    The rows come back in the order of the drafts.
-    """
-    worker, until = lease or (None, None)
+async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) -> list[NodeSnapshot]:
+    """Put every draft on record as ``planned``, in one transaction; the rows come back in the order of the drafts."""
     moment = now()
     shared = {"user_id": user_id, "state": NodeState.PLANNED, "created_at": moment, "updated_at": moment}
-    shared |= {"worker": worker, "lease_until": until}
     rows = [_plain(draft) | shared for draft in drafts]
     made: dict[str, NodeSnapshot] = {}
     async with engine.transaction() as connection:

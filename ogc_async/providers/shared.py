@@ -16,6 +16,8 @@ T = TypeVar("T")
 IDLE_S = 0.01
 """Callers of one moment come within a turn or two of the event loop; this is a hundredth of any cloud call."""
 CEILING_S = 0.1
+END_IDLE_S, END_CEILING_S = 0.05, 0.5
+"""Ends take longer windows: callers come to them one after the other, as their rows are written, and none is urgent."""
 CALLERS = 5000
 """More than ever come together: the provider itself cuts what they ask into the cloud's own sizes, side by side."""
 
@@ -34,7 +36,7 @@ class SharedProvider:
         self.region = provider.region
         self.max_batch = provider.max_batch
         self._describing = Batcher(self._describe_all, max_batch=CALLERS, idle_s=IDLE_S, ceiling_s=CEILING_S)
-        self._terminating = Batcher(self._terminate_all, max_batch=CALLERS, idle_s=IDLE_S, ceiling_s=CEILING_S)
+        self._terminating = Batcher(self._terminate_all, max_batch=CALLERS, idle_s=END_IDLE_S, ceiling_s=END_CEILING_S)
         self._releasing: SingleFlight[tuple[str, str, str], None] = SingleFlight()
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -17,7 +18,8 @@ import asyncssh
 from ogc_async.sandbox.processes import Enclosure, run_command
 
 CLOSE_TIMEOUT_S = 5.0
-TRIES = 1000
+TRIES = 20_000
+"""A sandbox of thousands of machines may stand in the way; a try takes 10 µs."""
 
 
 class AddressesTaken(Exception):
@@ -62,8 +64,12 @@ class Hosts:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _endless(self) -> Iterator[str]:
+        """Every address again and again, from a place of its own: sandboxes side by side rarely meet."""
+        first, last = self._network[1], self._network[-2]
+        start = random.SystemRandom().randrange(int(first), int(last) + 1)
         while True:
-            yield from map(str, self._network.hosts())
+            yield from (str(ipaddress.IPv4Address(each)) for each in range(start, int(last) + 1))
+            start = int(first)
 
 
 class Host:

@@ -126,6 +126,9 @@ class LayoutKeys(SpecModel):
     )
     arch: Arch = Field("x86_64", description="CPU architecture")
     instance_size: Text = Field(description="the cloud's machine type", examples=["t3.small"])
+    fallback_sizes: Texts = Field(
+        (), description="machine types to go on with, in order, where no zone has capacity for instance-size"
+    )
     username: Annotated[str | None, BeforeValidator(fields.optional(fields.matching(_USER, "a user's name")))] = Field(
         None, description="login user (the image's own)"
     )
@@ -134,6 +137,12 @@ class LayoutKeys(SpecModel):
     ] = Field(None, description="folder of the scripts to run, or one script")
     scale: Annotated[int, Field(ge=0, le=MAX_SCALE), BeforeValidator(fields.whole(0, MAX_SCALE))] = Field(
         1, description="how many nodes"
+    )
+    min_ready: Annotated[int | None, BeforeValidator(fields.optional(fields.whole(1, MAX_SCALE)))] = Field(
+        None, description="a launch returns once so many nodes run; the others go on booting (scale)"
+    )
+    spare: Annotated[int, Field(ge=0, le=MAX_SCALE), BeforeValidator(fields.whole(0, MAX_SCALE))] = Field(
+        0, description="machines to ask for beyond scale; the first to run are kept, the rest returned"
     )
     remote_path: Annotated[str, BeforeValidator(fields.remote_path)] = Field(
         "ogc", description="folder on the node for scripts and files, from the login home"
@@ -175,6 +184,14 @@ class LayoutKeys(SpecModel):
     )
     on_failure: OnFailure = Field("stop", description="what follows a step that failed")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="deadlines that replace the settings'")
+
+    @field_validator("min_ready")
+    @classmethod
+    def _within_scale(cls, min_ready: int | None, info: ValidationInfo) -> int | None:
+        scale = info.data.get("scale")
+        if min_ready is not None and scale is not None and min_ready > scale:
+            raise fields.Unfit(f"{min_ready} nodes can not be ready where the scale is {scale}")
+        return min_ready
 
     @field_validator("zones")
     @classmethod

@@ -6,6 +6,7 @@ from ogc_async.types.launch import (
     InstanceState,
     LaunchFailure,
     LaunchRequest,
+    Offer,
     Port,
     Prepared,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "NodeFailure",
     "NodeSnapshot",
     "NodeState",
+    "Offer",
     "Port",
     "Prepared",
     "StepResult",

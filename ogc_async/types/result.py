@@ -52,7 +52,17 @@ class NodeIds(list[int]):
 
 
 class LaunchResult(NodeIds):
-    """The ids of the nodes that came up, in the spec's order."""
+    """The ids of the nodes that came up, in the spec's order.
+
+    ``pending`` are those that were still booting when as many ran as a layout's ``min-ready`` says: `sync` goes on
+    with them.
+    """
+
+    def __init__(
+        self, node_ids: Iterable[int] = (), failures: Iterable[NodeFailure] = (), pending: Iterable[int] = ()
+    ) -> None:
+        super().__init__(node_ids, failures)
+        self.pending = tuple(pending)
 
 
 class TeardownResult(NodeIds):

@@ -16,9 +16,12 @@ from tests.unit.spec.conftest import HEAD, Load
 
 FULL = """\
     arch: aarch64
+    fallback-sizes: [m5.large, m5a.large]
     username: admin
     scripts: scripts/web
     scale: 3
+    min-ready: 1
+    spare: 1
     remote-path: work/
     include: [files/*, "*.conf"]
     exclude: "*.tmp"
@@ -61,6 +64,9 @@ def test_as_dict_is_plain_and_has_the_keys_of_a_spec(load: Load, tmp_path: Path)
         "remote-path": "work",
         "include": ["files/*", "*.conf"],
         "exclude": ["*.tmp"],
+        "fallback-sizes": ["m5.large", "m5a.large"],
+        "min-ready": 1,
+        "spare": 1,
         "artifacts": ["logs/*.txt"],
         "tags": ["front", "1.10"],
         "labels": {"team": "ops", "version": "1.10", "live": "true"},
