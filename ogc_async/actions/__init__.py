@@ -59,19 +59,22 @@ async def launch_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App |
 
 
 @overload
-def deploy_async(nodes: int, *, app: App | None = None) -> Call[DeployResult]: ...
+def deploy_async(nodes: int, *, rerun: bool = False, app: App | None = None) -> Call[DeployResult]: ...
 @overload
-def deploy_async(nodes: NodeIds, *, app: App | None = None) -> Call[list[DeployResult]]: ...
+def deploy_async(nodes: NodeIds, *, rerun: bool = False, app: App | None = None) -> Call[list[DeployResult]]: ...
 @verb
-async def deploy_async(nodes: int | NodeIds, *, app: App | None = None) -> Any:
+async def deploy_async(nodes: int | NodeIds, *, rerun: bool = False, app: App | None = None) -> Any:
     """Push and run the scripts of each node's layout, as it was at the node's launch.
 
-    Waits until a node accepts SSH, within the settings' deadline. A script that fails is a result that is not
+    Waits until a node accepts SSH and is ready, within the settings' deadlines. A step that passed in an earlier
+    deploy is skipped while it would run the same as then, by the hash of what is rendered for it; a node with none
+    left is not connected to; ``rerun`` runs every step. Files that the node still holds are not sent again. A script
+    that fails is a result that is not
     ``True``; for one node, an error such as :class:`~ogc_async.errors.Unreachable` is raised, for many it is in the
     result's ``error``.
     """
     node_ids, is_single = await as_ids(nodes)
-    return _one_or_many(await deploy_to_nodes(node_ids, await open_context(app)), is_single=is_single)
+    return _one_or_many(await deploy_to_nodes(node_ids, await open_context(app), rerun=rerun), is_single=is_single)
 
 
 @overload

@@ -14,8 +14,9 @@ import pytest
 
 from ogc_async.errors import TransferFailed
 from ogc_async.ssh import transfer
+from ogc_async.ssh.archive import PushFile
 from ogc_async.ssh.connection import Session
-from ogc_async.ssh.transfer import PushFile, pull, push
+from ogc_async.ssh.transfer import pull, push
 from tests.integration.ssh.conftest import PATH, Server
 
 TREE = (
