@@ -45,8 +45,6 @@ StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel VERBOSE
-Subsystem sftp internal-sftp
-{more}
 """
 
 
@@ -112,15 +110,24 @@ class Host:
 class Fleet:
     """Running servers; ``client_key`` is the file of the private key that opens each of them."""
 
-    def __init__(self, folder: Path, installation: Installation, options: Sequence[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        installation: Installation,
+        options: Sequence[str] = (),
+        *,
+        client_key: asyncssh.SSHKey | None = None,
+        shell: str = "/bin/sh",
+    ) -> None:
         self.hosts: list[Host] = []
         self.client_key = folder / "client_key"
         self._folder = folder
         self._installation = installation
         self._options = tuple(options)
+        self._shell = shell
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._account = _account()
-        key = asyncssh.generate_private_key("ssh-ed25519")
+        key = client_key or asyncssh.generate_private_key("ssh-ed25519")
         self.client_key.touch(mode=0o600)
         self.client_key.write_bytes(key.export_private_key())
         self.public_key = key.export_public_key().decode().strip()
@@ -131,18 +138,30 @@ class Fleet:
         lines = (f"[{host.address}]:{host.port} {host.host_key}" for host in self.hosts)
         return "\n".join(lines) + "\n"
 
-    def start(self, count: int) -> None:
-        """Start that many servers, on consecutive addresses and one port, and wait until all of them listen."""
+    def set_up(self, count: int, host_key: asyncssh.SSHKey | None = None) -> None:
+        """Everything but the servers themselves: addresses, keys, login folders."""
         port = _free_port()
         first = _first_address()
-        self.hosts = [self._set_up(str(first + number), port) for number in range(count)]
+        self.hosts = [self._set_up(str(first + number), port, host_key) for number in range(count)]
+
+    def start(self, count: int, host_key: asyncssh.SSHKey | None = None) -> None:
+        """Start that many servers, on consecutive addresses and one port, and wait until all of them listen.
+
+        Each has a host key of its own, unless one is given.
+        """
+        self.set_up(count, host_key)
+        self.launch()
+
+    def launch(self) -> None:
+        """Start the servers that were set up."""
         for host in self.hosts:
             self._launch(host)
         self._await(self.hosts)
 
-    def rekey(self, host: Host) -> Host:
-        """Restart a server under another host key, as a machine that was replaced would show."""
-        return self.restart(self._replace(host, self._set_up(host.address, host.port)))
+    def rekey(self, host: Host, host_key: asyncssh.SSHKey | None = None) -> Host:
+        """Give a server another host key; a running one is started anew, as a machine that was replaced would be."""
+        changed = self._replace(host, self._set_up(host.address, host.port, host_key))
+        return self.restart(changed) if host.address in self._processes else changed
 
     def restart(self, host: Host, options: Sequence[str] = ()) -> Host:
         """End a server with its connections, and start it again with these options besides."""
@@ -167,16 +186,16 @@ class Fleet:
         self.hosts[self.hosts.index(old)] = new
         return new
 
-    def _set_up(self, address: str, port: int) -> Host:
+    def _set_up(self, address: str, port: int, host_key: asyncssh.SSHKey | None = None) -> Host:
         folder = self._folder / address
         uid, gid = self._account
         (folder / "home").mkdir(parents=True, exist_ok=True)
-        key = asyncssh.generate_private_key("ssh-ed25519")
+        key = host_key or asyncssh.generate_private_key("ssh-ed25519")
         (folder / "host_key").unlink(missing_ok=True)
         (folder / "host_key").touch(mode=0o600)
         (folder / "host_key").write_bytes(key.export_private_key())
         (folder / "authorized_keys").write_text(self.public_key + "\n")
-        (folder / "passwd").write_text(f"{USER}:x:{uid}:{gid}::{folder / 'home'}:/bin/sh\n")
+        (folder / "passwd").write_text(f"{USER}:x:{uid}:{gid}::{folder / 'home'}:{self._shell}\n")
         (folder / "group").write_text(f"{USER}:x:{gid}:\n")
         (folder / "log").touch()
         (folder / "more").touch()
@@ -188,9 +207,10 @@ class Fleet:
 
     def _launch(self, host: Host) -> None:
         options = [*self._installation.options(), *self._options, (host.folder / "more").read_text()]
+        if not any(option.startswith("Subsystem sftp ") for option in options):
+            options.append("Subsystem sftp internal-sftp")
         config = host.folder / "sshd_config"
-        text = CONFIG.format(address=host.address, port=host.port, folder=host.folder, more="\n".join(options))
-        config.write_text(text)
+        text = CONFIG.format(address=host.address, port=host.port, folder=host.folder)
         # OpenSSH takes the first value of an option that it meets.
         config.write_text("\n".join(options) + "\n" + text)
         uid, gid = self._account
@@ -223,19 +243,26 @@ class Fleet:
 @contextmanager
 def openssh_fleet(count: int, *, options: Sequence[str] = ()) -> Iterator[Fleet]:
     """``count`` servers for the block, each with these lines in its ``sshd_config`` before all others."""
-    installation = installed()
-    # Below a folder that the servers' user may enter: a test's own folder is closed to others.
-    with tempfile.TemporaryDirectory(prefix="ogc-openssh-", ignore_cleanup_errors=True) as made:
-        folder = Path(made)
-        folder.chmod(0o755)
-        if os.geteuid() == 0:
-            installation = _copied(installation, folder / "programs")
+    with openssh_folder() as (folder, installation):
         fleet = Fleet(folder, installation, options)
         try:
             fleet.start(count)
             yield fleet
         finally:
             fleet.close()
+
+
+@contextmanager
+def openssh_folder() -> Iterator[tuple[Path, Installation]]:
+    """A folder for servers, and the programs that they run.
+
+    The servers' user may enter it: a test's own folder is closed to others.
+    """
+    installation = installed()
+    with tempfile.TemporaryDirectory(prefix="ogc-openssh-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        yield folder, _copied(installation, folder / "programs") if os.geteuid() == 0 else installation
 
 
 def installed() -> Installation:

@@ -208,7 +208,7 @@ async def test_the_first_failure_ends_the_run_unless_it_is_to_go_on(runs: Runs) 
 
 async def test_a_session_that_breaks_between_two_steps_keeps_the_results_before_it(runs: Runs) -> None:
     notes = Notes()
-    with pytest.raises(StepsInterrupted, match=r"web-1: the session broke before a step could start \(2\.sh\)") as caught:
+    with pytest.raises(StepsInterrupted, match=r"broke before a step could start \(2\.sh\)") as caught:
         await runs(notes, 0)
     assert [(each.script, each.state) for each in caught.value.steps] == [
         ("1.sh", StepState.PASSED),
