@@ -29,11 +29,11 @@ from ogc_async.types import NodeSnapshot, StepResult
 class Scripting:
     """One verb's scripts. ``everyone`` is what templates see as ``nodes``."""
 
-    def __init__(self, context: Context, fleet: Fleet, record: Record, everyone: tuple[NodeSnapshot, ...]) -> None:
+    def __init__(self, context: Context, fleet: Fleet, record: Record, everyone: tuple[NodeSnapshot, ...] = ()) -> None:
         self._context = context
         self._fleet = fleet
         self._record = record
-        self._everyone = everyone
+        self.everyone = everyone
         self._folders: dict[tuple[Any, ...], ScriptFolder] = {}
         self._templates: dict[Path, Templates] = {}
         self._shared: dict[tuple[str, ...], dict[str, str]] = {}
@@ -154,7 +154,7 @@ class Scripting:
         layout = self._fleet.layout_of(node)
         context = {
             "node": node,
-            "nodes": self._everyone,
+            "nodes": self.everyone,
             "user": self._context.user,
             "env": self.environment(node),
             "layout": layout,

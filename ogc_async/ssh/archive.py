@@ -82,10 +82,10 @@ def pack_open(files: Iterable[PushFile]) -> bytes:
     return _packed(files, is_open=True) if files else b""
 
 
-def manifest(files: Iterable[PushFile]) -> PushFile:
+def manifest(lines: Iterable[str]) -> PushFile:
     """The list of what a node holds. A name that ``sha256sum`` would write in its own way is not in it."""
-    lines = [each.line for each in files if not set("\\\n\r") & set(each.path)]
-    return PushFile(MANIFEST, ("\n".join(lines) + "\n").encode())
+    plain = [line for line in lines if not set("\\\n\r") & set(line)]
+    return PushFile(MANIFEST, ("\n".join(plain) + "\n").encode())
 
 
 def safe_target(folder: Path, name: str) -> Path | None:

@@ -80,15 +80,17 @@ async def push_changed(
     then: str = "",
     is_first: bool = False,
 ) -> Pushed:
-    """Put there what differs from what the last push left, by name, mode and content as they are on the node now.
+    """Put there what the node does not hold: by name and content, as they are there now, and by the mode pushed.
 
     ``is_first`` says that there was none, and saves the question. Otherwise as :func:`push`.
     """
     held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
+    given = {each.path for each in files}
     changed = [each for each in files if each.line not in held]
     if not changed:
         return Pushed((), await _say(session, then, timeout_s) if then else "")
-    sent = [*changed, manifest(files)]
+    others = [line for line in sorted(held) if path_of(line) not in given]
+    sent = [*changed, manifest([*(each.line for each in files), *others])]
     pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then)
     return Pushed(tuple(changed), pushed.said)
 
@@ -122,11 +124,17 @@ def quote_glob(pattern: str) -> str:
     return "".join(char if char in "*?" else shlex.quote(char) for char in pattern)
 
 
+def path_of(line: str) -> str | None:
+    """The name in a line of the manifest."""
+    match = _MANIFEST_LINE.fullmatch(line)
+    return match[1] if match else None
+
+
 def still_held(said: str) -> frozenset[str]:
     """The manifest's lines whose files are still as they say, from a node's answer to :func:`_held`'s question."""
     lines = said.splitlines()
     good = {match[1] for line in lines if (match := _CHECKED.fullmatch(line))}
-    return frozenset(line for line in lines if (match := _MANIFEST_LINE.fullmatch(line)) and match[1] in good)
+    return frozenset(line for line in lines if path_of(line) in good)
 
 
 async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:

@@ -17,6 +17,7 @@ from ogc_async.types.result import (
     StepResult,
     StepState,
     TeardownResult,
+    UpResult,
 )
 from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
 
@@ -41,5 +42,6 @@ __all__ = [
     "SyncPlan",
     "SyncResult",
     "TeardownResult",
+    "UpResult",
     "UserSnapshot",
 ]

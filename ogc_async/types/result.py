@@ -72,6 +72,24 @@ class TeardownResult(NodeIds):
         self.leftovers = tuple(leftovers)
 
 
+class UpResult(NodeIds):
+    """The ids of the nodes that came up, in the spec's order, and ``deployed``: how each of them was deployed to."""
+
+    def __init__(
+        self,
+        node_ids: Iterable[int] = (),
+        failures: Iterable[NodeFailure] = (),
+        deployed: Iterable[DeployResult] = (),
+    ) -> None:
+        super().__init__(node_ids, failures)
+        self.deployed = tuple(deployed)
+
+    @property
+    def ok(self) -> bool:
+        """Every node came up, and every step passed."""
+        return super().ok and all(self.deployed)
+
+
 class StepState(StrEnum):
     """How a step stands or ended."""
 
