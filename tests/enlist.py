@@ -14,8 +14,13 @@ from ogc_async.types import Instance, InstanceState, NodeState
 from tests.openssh import Host
 
 
-async def enlist(engine: Engine, hosts: Sequence[Host], layout: Layout | Mapping[str, Any]) -> list[int]:
-    """Put a running node on record for each host, of one layout; their ids, in order."""
+async def enlist(
+    engine: Engine, hosts: Sequence[Host], layout: Layout | Mapping[str, Any], *, public_ip: str | None = None
+) -> list[int]:
+    """Put a running node on record for each host, of one layout; their ids, in order.
+
+    ``public_ip`` stands in place of the hosts' own address, which is their private one in any case.
+    """
     layout = Layout.of(layout)
     user = await current_user(engine)
     token = uuid4().hex
@@ -36,17 +41,17 @@ async def enlist(engine: Engine, hosts: Sequence[Host], layout: Layout | Mapping
     ]
     ids = [node.id for node in await plan_nodes(engine, user.id, drafts)]
     await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
-    machines = [_machine(host, token, number) for number, host in enumerate(hosts)]
+    machines = [_machine(host, token, number, public_ip) for number, host in enumerate(hosts)]
     await record_running(engine, dict(zip(ids, machines, strict=True)))
     return ids
 
 
-def _machine(host: Host, token: str, number: int) -> Instance:
+def _machine(host: Host, token: str, number: int, public_ip: str | None) -> Instance:
     return Instance(
         id=f"i-{host.address}",
         state=InstanceState.RUNNING,
         token=token,
         launch_index=number,
-        public_ip=host.address,
+        public_ip=public_ip or host.address,
         private_ip=host.address,
     )

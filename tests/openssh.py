@@ -171,6 +171,14 @@ class Fleet:
         self._await([host])
         return host
 
+    def cut(self, host: Host) -> None:
+        """Break every connection to a server, which goes on; what ran there is left to itself."""
+        listener = psutil.Process(self._processes[host.address].pid)
+        for process in listener.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if process.name().startswith("sshd"):
+                    process.kill()
+
     def stop(self, host: Host) -> None:
         """End a server and everything that runs on it."""
         process = self._processes.pop(host.address, None)

@@ -11,7 +11,7 @@ from ogc_async.actions.context import Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.db.results import LastStep
-from ogc_async.deploy.ready import LOCK_PROBE, pass_gate, wait_for_locks
+from ogc_async.deploy.ready import lock_probe, pass_gate, wait_for_locks
 from ogc_async.deploy.resume import due_steps, with_skipped
 from ogc_async.deploy.run import Limits, run_steps
 from ogc_async.deploy.scripts import ScriptFolder, read_scripts
@@ -137,7 +137,7 @@ class Scripting:
         timeout_s = layout.timeouts.ready or self._context.settings.ogc_ready_timeout_s
         await pass_gate(session, layout.ready, timeout_s=timeout_s)
         # Asked for down the same channel: nearly always the answer is that no lock is held.
-        pushed = await self.push(node, session, plan.files, is_first=is_first, then=LOCK_PROBE)
+        pushed = await self.push(node, session, plan.files, is_first=is_first, then=lock_probe())
         if pushed.said.strip():
             await wait_for_locks(session, timeout_s=timeout_s)
         return await run_steps(

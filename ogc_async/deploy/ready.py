@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 import asyncssh
@@ -31,18 +31,20 @@ LOCKS = (
     "/usr/lib/sysimage/rpm/.rpm.lock",
 )
 
-# The kernel lists who holds which lock, by inode, for everybody to read: no need for root, nor for fuser.
-LOCK_PROBE = (
-    f"set --; for lock in {' '.join(map(shlex.quote, LOCKS))}; do "
-    '[ -e "$lock" ] && set -- "$@" "$lock"; done; held=; '
-    'if [ "$#" -gt 0 ] && [ -r /proc/locks ]; then '
-    'while read -r line; do held="$held $line"; done </proc/locks; '
-    'stat -c "%i %n" "$@" 2>/dev/null | while read -r inode lock; do '
-    'case "$held" in *":$inode "*) echo "$lock";; esac; done; fi'
-)
-"""Prints the package manager's locks that are held."""
 
-LOCK_WAIT = f'while lock=$({LOCK_PROBE}) && [ -n "$lock" ]; do sleep 1; done'
+def lock_probe(files: Iterable[str] = LOCKS) -> str:
+    """A shell command that prints those of the lock files that are held.
+
+    The kernel lists who holds which lock, by inode, for everybody to read: no need for root, nor for ``fuser``.
+    """
+    return (
+        f"set --; for lock in {' '.join(map(shlex.quote, files))}; do "
+        '[ -e "$lock" ] && set -- "$@" "$lock"; done; held=; '
+        'if [ "$#" -gt 0 ] && [ -r /proc/locks ]; then '
+        'while read -r line; do held="$held $line"; done </proc/locks; '
+        'stat -c "%i %n" "$@" 2>/dev/null | while read -r inode lock; do '
+        'case "$held" in *":$inode "*) echo "$lock";; esac; done; fi'
+    )
 
 
 async def pass_gate(session: Session, ready: Ready, *, timeout_s: float) -> None:
@@ -60,7 +62,8 @@ async def pass_gate(session: Session, ready: Ready, *, timeout_s: float) -> None
 
 async def wait_for_locks(session: Session, *, timeout_s: float) -> None:
     """Wait until no package manager holds a lock. Raises ``NotReady``."""
-    done = await run(session, LOCK_WAIT, timeout_s=timeout_s, output_limit=SAID_LIMIT)
+    command = f'while lock=$({lock_probe()}) && [ -n "$lock" ]; do sleep 1; done'
+    done = await run(session, command, timeout_s=timeout_s, output_limit=SAID_LIMIT)
     if done.ended is Ended.TIMED_OUT:
         raise NotReady(session.node, f"a package manager still held its lock after {timeout_s:g} s; see what it does")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ class Connector:
         clock: Callable[[], float] | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        _quieten()
         self._jump = jump
         self._redaction = redaction
         self._gate = anyio.CapacityLimiter(max_handshakes)
@@ -186,6 +188,13 @@ class Connector:
             redaction=self._redaction,
             shell=POWERSHELL if target.is_windows else POSIX,
         )
+
+
+def _quieten() -> None:
+    """asyncssh logs every command at INFO, and any secret written into one. Who wants that can set the level."""
+    log = logging.getLogger("asyncssh")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.WARNING)
 
 
 def next_pause(error: RemoteError, check: HostKeyCheck, tries: int, *, refused_s: float, left: float) -> float | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import asyncssh
 
-from ogc_async.errors import HostKeyChanged, RemoteError, Unreachable
+from ogc_async.errors import HostKeyChanged, RemoteError, SettingsError, Unreachable
 
 LOGIN_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 5.0
@@ -52,7 +52,10 @@ class Jump:
         self._turn = anyio.Lock()
 
     async def connection(self, node: str) -> asyncssh.SSHClientConnection:
-        """The open session. Raises ``Unreachable`` or ``HostKeyChanged``, in the name of the node beyond it."""
+        """The open session.
+
+        Raises ``Unreachable`` or ``HostKeyChanged``, in the name of the node beyond it, or ``SettingsError``.
+        """
         async with self._turn:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._open(node)
@@ -72,7 +75,9 @@ class Jump:
     async def _open(self, node: str) -> asyncssh.SSHClientConnection:
         host = self._host
         if not host.known_hosts.is_file():
-            raise Unreachable(node, f"jump host {host}: {host.known_hosts}, which its host key must be in, is no file")
+            raise SettingsError(
+                f"OGC_KNOWN_HOSTS: {host.known_hosts}, which the host key of {host} must be in, is no file"
+            )
         try:
             with anyio.fail_after(LOGIN_TIMEOUT_S):
                 return await asyncssh.connect(
