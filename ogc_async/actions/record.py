@@ -10,7 +10,7 @@ from typing import Self
 from ogc_async.aio.batcher import Batcher
 from ogc_async.db import Engine
 from ogc_async.db.nodes import pin_host_keys
-from ogc_async.db.results import StepStart, finish_actions, start_actions
+from ogc_async.db.results import StepStart, finish_actions, grow_actions, start_actions
 from ogc_async.events import Events, StepFinished, StepStarted
 from ogc_async.types import NodeSnapshot, StepResult
 
@@ -25,10 +25,11 @@ class Record:
         self._stack = AsyncExitStack()
         self._starts: Batcher[StepStart, int] = Batcher(self._write_starts)
         self._ends: Batcher[tuple[int, StepResult], None] = Batcher(self._write_ends)
+        self._growth: Batcher[tuple[int, bytes, int], None] = Batcher(self._write_growth)
         self._keys: Batcher[tuple[int, str], None] = Batcher(self._write_keys)
 
     async def __aenter__(self) -> Self:
-        for batcher in (self._starts, self._ends, self._keys):
+        for batcher in (self._starts, self._ends, self._growth, self._keys):
             await self._stack.enter_async_context(batcher)
         return self
 
@@ -56,12 +57,20 @@ class Record:
         await self._ends.submit((action_id, result))
         self._events.publish(StepFinished(node.id, node.name, node.layout, result))
 
+    async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
+        """Write the output so far."""
+        await self._growth.submit((action_id, output, output_bytes))
+
     async def _write_starts(self, starts: list[StepStart]) -> Sequence[int]:
         return await start_actions(self._engine, starts)
 
     async def _write_ends(self, ends: list[tuple[int, StepResult]]) -> Sequence[None]:
         await finish_actions(self._engine, dict(ends))
         return [None] * len(ends)
+
+    async def _write_growth(self, growth: list[tuple[int, bytes, int]]) -> Sequence[None]:
+        await grow_actions(self._engine, {action_id: (output, size) for action_id, output, size in growth})
+        return [None] * len(growth)
 
     async def _write_keys(self, keys: list[tuple[int, str]]) -> Sequence[None]:
         await pin_host_keys(self._engine, dict(keys))
@@ -78,6 +87,10 @@ class NodeRecord:
     async def started(self, script: str, sha256: str) -> int:
         """A step began."""
         return await self._record.started(self._node, script, sha256)
+
+    async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
+        """A step that runs has printed more."""
+        await self._record.grew(action_id, output, output_bytes)
 
     async def finished(self, action_id: int, result: StepResult) -> None:
         """A step ended."""

@@ -7,23 +7,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from ogc_async.db.engine import Engine
 from ogc_async.db.models import Action, now
 from ogc_async.types import StepResult, StepState
 
 CHUNK = 1000
+DEPLOY = "deploy"
+"""The kind of the steps that a later deploy goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepStart:
-    """A step that begins. ``kind`` is ``deploy``, ``exec`` or ``teardown``."""
+    """A step that begins. ``kind`` is ``deploy``, ``exec``, ``push``, ``pull`` or ``teardown``."""
 
     node_id: int
     kind: str
     script: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastStep:
+    """How a script went when a deploy last ran it; ``sha256`` is of what was run."""
+
+    sha256: str
+    state: StepState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +94,7 @@ async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None
             "output": end.output,
             "output_bytes": end.output_bytes,
             "seconds": end.seconds,
+            "error": end.error,
             "finished_at": moment,
         }
         for action_id, end in ends.items()
@@ -94,6 +105,31 @@ async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None
     sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "action_id"}
     async with engine.transaction() as connection:
         await connection.execute(update(table).where(table.c.id == bindparam("action_id")).values(sets), rows)  # type: ignore[arg-type]  # a mapped class's table is a Table
+
+
+async def grow_actions(engine: Engine, growth: Mapping[int, tuple[bytes, int]]) -> None:
+    """Note the output so far, and how many bytes came in, of steps that still run, by action id."""
+    rows = [{"action_id": each, "output": output, "output_bytes": size} for each, (output, size) in growth.items()]
+    table = Action.__table__
+    is_running = table.c.id == bindparam("action_id"), table.c.state == StepState.RUNNING
+    sets: dict[str, Any] = {name: bindparam(name) for name in ("output", "output_bytes")}
+    async with engine.transaction() as connection:
+        await connection.execute(update(table).where(*is_running).values(sets), rows)  # type: ignore[arg-type]  # a mapped class's table is a Table
+
+
+async def last_steps(engine: Engine, node_ids: Collection[int]) -> dict[int, dict[str, LastStep]]:
+    """Of each node that was ever deployed to, every script's latest step, by node id and script."""
+    found: dict[int, dict[str, LastStep]] = {}
+    async with engine.reading() as connection:
+        for chunk in _chunked(node_ids):
+            deployed = (Action.kind == DEPLOY, Action.node_id.in_(chunk))
+            latest = select(func.max(Action.id)).where(*deployed).group_by(Action.node_id, Action.script)
+            columns = (Action.node_id, Action.script, Action.sha256, Action.state)
+            for node_id, script, sha256, state in await connection.execute(
+                select(*columns).where(Action.id.in_(latest))
+            ):
+                found.setdefault(node_id, {})[script] = LastStep(sha256, StepState(state))
+    return found
 
 
 async def interrupt_actions(engine: Engine, node_ids: Collection[int], reason: str) -> None:

@@ -18,6 +18,7 @@ from ogc_async.types.result import (
     StepResult,
     StepState,
     TeardownResult,
+    UpResult,
 )
 from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
 
@@ -43,5 +44,6 @@ __all__ = [
     "SyncPlan",
     "SyncResult",
     "TeardownResult",
+    "UpResult",
     "UserSnapshot",
 ]
