@@ -26,6 +26,10 @@ class Recorder(Protocol):
         """A step begins; returns what :meth:`finished` is to be told by."""
         ...
 
+    def heard(self, data: bytes) -> None:
+        """The step that runs wrote something. Must not wait."""
+        ...
+
     async def finished(self, action_id: int, result: StepResult) -> None:
         """The step has ended."""
         ...
@@ -89,7 +93,14 @@ async def _run_step(
     action_id = await recorder.started(step.script, step.sha256)
     result = _interrupted(step)
     try:
-        done = await run(session, step.command, timeout_s=limits.timeout_s, env=env, output_limit=limits.output_limit)
+        done = await run(
+            session,
+            step.command,
+            timeout_s=limits.timeout_s,
+            env=env,
+            output_limit=limits.output_limit,
+            on_output=recorder.heard,
+        )
         result = step_result(step, done)
     finally:
         with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):

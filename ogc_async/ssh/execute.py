@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -88,14 +88,16 @@ async def run(
     output_limit: int = 1_048_576,
     stdin: bytes = b"",
     is_split: bool = False,
+    on_output: Callable[[bytes], None] | None = None,
 ) -> Execution:
     """Run a shell command and wait for its end, however it comes.
 
     A command that runs longer than ``timeout_s`` seconds, or whose caller is cancelled, is ended on the node too.
-    ``is_split`` keeps stderr apart, in ``errors``. Raises ``ConnectionLost`` only where the command never started.
+    ``is_split`` keeps stderr apart, in ``errors``. ``on_output`` is called with all output as it arrives. Raises
+    ``ConnectionLost`` only where the command never started.
     """
     began = time.monotonic()
-    listener = _Listener(output_limit, is_split=is_split)
+    listener = _Listener(output_limit, is_split=is_split, on_output=on_output)
     timed_out = False
     try:
         await _start(session, exports(env or {}) + command, listener, stdin)
@@ -144,7 +146,8 @@ async def _end(channel: asyncssh.SSHClientChannel[bytes], listener: _Listener) -
 class _Listener(asyncssh.SSHClientSession[bytes]):
     """Takes in what the server sends about one command."""
 
-    def __init__(self, output_limit: int, *, is_split: bool) -> None:
+    def __init__(self, output_limit: int, *, is_split: bool, on_output: Callable[[bytes], None] | None = None) -> None:
+        self._on_output = on_output
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.closed = anyio.Event()
         self._output = BoundedBuffer(output_limit)
@@ -159,6 +162,8 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Output, in the order in which it was written."""
         (self._errors if datatype else self._output).write(data)
+        if self._on_output is not None:
+            self._on_output(data)
 
     def exit_status_received(self, status: int) -> None:
         """The command exited."""

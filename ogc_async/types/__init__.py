@@ -19,6 +19,7 @@ from ogc_async.types.result import (
     TeardownResult,
 )
 from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
+from ogc_async.types.timeline import Milestone, MilestoneKind
 
 __all__ = [
     "LIVE",
@@ -31,6 +32,8 @@ __all__ = [
     "LaunchFailure",
     "LaunchRequest",
     "LaunchResult",
+    "Milestone",
+    "MilestoneKind",
     "NodeFailure",
     "NodeSnapshot",
     "NodeState",

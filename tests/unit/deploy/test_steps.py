@@ -148,10 +148,14 @@ class Notes:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
+        self.written = b""
 
     async def started(self, script: str, sha256: str) -> int:
         self.lines.append((script, "started"))
         return len(self.lines)
+
+    def heard(self, data: bytes) -> None:
+        self.written += data
 
     async def finished(self, action_id: int, result: StepResult) -> None:
         self.lines.append((result.script, result.state))
