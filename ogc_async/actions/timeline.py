@@ -43,6 +43,9 @@ MOVES = {
     NodeState.TERMINATED: MilestoneKind.TERMINATED,
 }
 
+FIRST_SEEN_AT_WORK = (MilestoneKind.CONNECTED, MilestoneKind.FAILED)
+"""What is first heard of a node that ran before: work on it began with the verb."""
+
 
 @asynccontextmanager
 async def timeline_kept(app: App, work: str) -> AsyncIterator[None]:
@@ -71,6 +74,8 @@ class _Writer:
         self._work = work
         self._run = uuid4().hex
         self._now = now
+        self._began = now()
+        self._met: set[int] = set()
         self._waiting: list[Milestone] = []
         self._arrived = asyncio.Event()
         self._closing = asyncio.Event()
@@ -79,9 +84,14 @@ class _Writer:
         """Take in one event."""
         found = milestone_of(event)
         if found is not None:
-            kind, detail = found
-            self._waiting.append(Milestone(event.node_id, self._run, self._work, kind, self._now(), detail))
+            if event.node_id not in self._met and found[0] in FIRST_SEEN_AT_WORK:
+                self._add(event.node_id, MilestoneKind.BEGUN, self._began)
+            self._add(event.node_id, found[0], self._now(), found[1])
             self._arrived.set()
+
+    def _add(self, node_id: int, kind: MilestoneKind, at: datetime, detail: str = "") -> None:
+        self._met.add(node_id)
+        self._waiting.append(Milestone(node_id, self._run, self._work, kind, at, detail))
 
     def close(self) -> None:
         """Write what is left, and end."""

@@ -137,7 +137,7 @@ def remove(chosen: Selection, *, force: bool, only_db: bool, yes: bool) -> int:
 
 def remove_all(*, force: bool, only_db: bool, yes: bool) -> int:
     """Tear every node down; none is fine."""
-    nodes = actions.nodes(states=LIVE)
+    nodes = actions.nodes(states=LIVE, app=default_app())
     if not nodes:
         return answer(
             {"torn_down": [], "failures": [], "leftovers": []}, lambda: line("no nodes on record, nothing to do")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -88,9 +89,9 @@ def _one(node: NodeSnapshot, actions: Sequence[ActionSnapshot], console: Console
         ("host key", node.host_key or "none on record yet"),
         ("tags", ", ".join(node.tags) or "-"),
         ("labels", ", ".join(f"{key}={value}" for key, value in node.labels.items()) or "-"),
-        ("created", str(node.created_at or "-")),
-        ("running", str(node.running_at or "-")),
-        ("ended", str(node.terminated_at or "-")),
+        ("created", _moment(node.created_at)),
+        ("running", _moment(node.running_at)),
+        ("ended", _moment(node.terminated_at)),
     ]
     for title, value in facts:
         console.print(f"[bold]{title:<9}[/bold]", end="")
@@ -113,6 +114,10 @@ def _many(nodes: Sequence[NodeSnapshot], actions: Sequence[ActionSnapshot], cons
         console.print(f"{len(nodes)} nodes, and no step on record", markup=False)
     for script, answers in by_script.items():
         show.folded(answers, is_diff=is_diff, title=f"{script}: ", console=console)
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at is not None else "-"
 
 
 def _outcome(action: ActionSnapshot) -> str:

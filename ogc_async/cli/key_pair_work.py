@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from rich.text import Text
 
 from ogc_async.actions import key_pairs
+from ogc_async.actions.context import default_app
 from ogc_async.actions.key_pairs import FoundKeyPair
 from ogc_async.cli.fleet_work import confirm
 from ogc_async.cli.mistakes import error_json
@@ -18,7 +19,7 @@ from ogc_async.errors import NothingMatched, SettingsError
 
 def list_key_pairs() -> int:
     """List them."""
-    found = key_pairs.list_key_pairs()
+    found = key_pairs.list_key_pairs(app=default_app())
     return answer(_json(found), lambda: _show(found))
 
 
@@ -26,7 +27,7 @@ def remove_key_pairs(names: Sequence[str], *, is_all: bool, force: bool, yes: bo
     """Remove those named, or all; what is in use stays, unless by force."""
     if not names and not is_all:
         raise SettingsError("which key pairs? Name them, or use --all")
-    found = key_pairs.list_key_pairs()
+    found = key_pairs.list_key_pairs(app=default_app())
     for name in names:
         if not any(fnmatchcase(each.name, name) for each in found):
             raise NothingMatched(f"no key pair of ours is called {name}; `ogc ls-key-pairs` lists them")

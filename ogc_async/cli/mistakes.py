@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import typer
 
 from ogc_async.cli.invocation import (
@@ -22,6 +24,9 @@ from ogc_async.errors import (
     SpecError,
     UnknownNode,
 )
+
+POSSIBLE = re.compile(r" \(Possible options: ([^)]*)\)")
+"""How Typer says what else an option could have been."""
 
 
 class Interrupted(Exception):
@@ -69,7 +74,7 @@ def message_of(error: BaseException) -> str:
     if isinstance(error, typer.Abort):
         return "stopped, and nothing was done"
     if isinstance(error, typer.TyperException):
-        said = error.format_message().rstrip(".")
+        said = POSSIBLE.sub(r". Did you mean \1?", error.format_message()).rstrip(".")
         path = getattr(getattr(error, "ctx", None), "command_path", "ogc")
         return f"{said}{'' if said.endswith('?') else '.'} `{path} --help` shows how"
     return str(error)

@@ -20,8 +20,6 @@ REFRESH_S = 0.2
 BAR = 30
 """Cells of the bar on 80 columns; it grows and shrinks with the window."""
 COLOURS = {"running": "green", "finished": "green", "terminated": "green", "failed": "red"}
-QUIET = ("planned", "launching", "terminating")
-"""Stages that plain lines do not tell of: what follows says as much."""
 
 
 class Display:
@@ -62,14 +60,14 @@ class PlainLines:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._told: set[tuple[str, int]] = set()
+        self._told = 0
 
     def __call__(self, _event: Event) -> None:
         """Look whether there is news; the tally has taken the event in before."""
         picture = self._tally.picture()
-        news = {(stage, 4 * count // picture.expected) for stage, count in picture.counts if stage not in QUIET}
-        if news - self._told:
-            self._told |= news
+        quarter = 4 * picture.done // picture.expected
+        if quarter > self._told:
+            self._told = quarter
             err.print(picture.counted, markup=False)
 
 

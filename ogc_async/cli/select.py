@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ogc_async import actions
+from ogc_async.actions.context import default_app
 from ogc_async.errors import AmbiguousNode, NothingMatched, NotRunning, SettingsError, UnknownNode
 from ogc_async.types import NodeSnapshot, NodeState
 
@@ -50,7 +51,7 @@ def select_nodes(selection: Selection, states: Collection[NodeState]) -> list[No
 def find_nodes(selection: Selection, states: Collection[NodeState]) -> list[NodeSnapshot]:
     """The same, where saying nothing means every node, and there may be none."""
     wanted = set(selection.states) or set(states)
-    nodes = actions.nodes(states=wanted)
+    nodes = actions.nodes(states=wanted, app=default_app())
     try:
         return choose(nodes, selection)
     except UnknownNode as unknown:

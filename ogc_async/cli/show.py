@@ -110,7 +110,8 @@ def folded(answers: Sequence[Answer], *, is_diff: bool, title: str = "", console
     if not is_diff and len(answers) > 1 and _are_short(groups):
         width = max(len(group.members[0].name) for group in groups)
         for group in groups:
-            console.print(f"{group.members[0].name:<{width}}  {group.text.rstrip()}", markup=False)
+            ended = "" if group.outcome == "0" else f" ({group.outcome})"
+            console.print(f"{group.members[0].name:<{width}}  {group.text.rstrip()}{ended}", markup=False)
         return
     for place, group in enumerate(groups):
         console.print(f"── {_called(group)} ({group.outcome})", style="dim", markup=False)
@@ -201,8 +202,8 @@ def _all_steps(rows: Sequence[tuple[DeployResult, StepResult]], layouts: Mapping
 
 def _common_line(steps: Sequence[StepResult]) -> str:
     lines = Counter(map(_last_line, steps))
-    (most, count), *_ = lines.most_common(1)
-    return most if len(lines) == 1 else f"{most} ({len(steps) - count} differ)"
+    ((most, _),) = lines.most_common(1)
+    return most if len(lines) == 1 else f"{len(lines)} different: {most}"
 
 
 def _last_line(step: StepResult) -> str:
@@ -233,11 +234,8 @@ def _called(group: Group) -> str:
 
 
 def _are_short(groups: Sequence[Group]) -> bool:
-    """Every node says one line of its own, and all is well: a list says that best."""
-    return all(
-        len(group.members) == 1 and group.outcome == "0" and len(group.text.strip().splitlines()) == 1
-        for group in groups
-    )
+    """Every node says one line of its own: a list says that best."""
+    return all(len(group.members) == 1 and len(group.text.strip().splitlines()) == 1 for group in groups)
 
 
 def _show_difference(base: Group, other: Group, console: Console) -> None:

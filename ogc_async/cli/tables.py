@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from ogc_async.types import NodeSnapshot, NodeState
@@ -46,22 +45,36 @@ def fitting(columns: Sequence[Column], width: int) -> list[Column]:
     return kept
 
 
-def table(columns: Sequence[Column], width: int) -> Table:
-    """A table of the columns that fit."""
-    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
+def table(columns: Sequence[Column], width: int) -> Text:
+    """A table of the columns that fit, line by line, without a blank at any line's end."""
     kept = fitting(columns, width)
-    for column in kept:
-        fixed = column.width if not column.is_flexible and len(kept) > 1 else None
-        drawn.add_column(
-            column.title,
-            justify="right" if column.is_number else "left",
-            no_wrap=len(kept) > 1,
-            overflow="ellipsis" if column.is_flexible else "fold",
-            min_width=fixed,
-        )
-    for row in zip(*(column.cells for column in kept), strict=True):
-        drawn.add_row(*row)
-    return drawn
+    widths = _widths(kept, width)
+    rows: list[Sequence[str | Text]] = [[Text(column.title, style="bold") for column in kept]]
+    rows += zip(*(column.cells for column in kept), strict=True)
+    return Text("\n").join(_row(row, kept, widths) for row in rows)
+
+
+def _row(cells: Sequence[str | Text], columns: Sequence[Column], widths: Sequence[int]) -> Text:
+    line = Text()
+    for place, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
+        text = cell.copy() if isinstance(cell, Text) else Text(cell)
+        if column.is_flexible:
+            text.truncate(width, overflow="ellipsis")
+        if column.is_number:
+            text.align("right", width)
+        elif place < len(columns) - 1:
+            text.align("left", width)
+        line.append_text(text)
+        if place < len(columns) - 1:
+            line.append(" " * GAP)
+    line.rstrip()
+    return line
+
+
+def _widths(columns: Sequence[Column], width: int) -> list[int]:
+    """Each column's own, but that a flexible one has what is left."""
+    fixed = sum(column.width for column in columns if not column.is_flexible) + GAP * (len(columns) - 1)
+    return [min(column.width, max(width - fixed, 1)) if column.is_flexible else column.width for column in columns]
 
 
 def node_columns(rows: Sequence[NodeSnapshot]) -> list[Column]:

@@ -13,6 +13,8 @@ class MilestoneKind(StrEnum):
     PLANNED = "planned"
     REQUESTED = "requested"
     RUNNING = "running"
+    BEGUN = "begun"
+    """Work on it began: an SSH session is asked for."""
     CONNECTED = "connected"
     PUSHED = "pushed"
     STEP_STARTED = "step-started"
