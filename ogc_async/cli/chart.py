@@ -38,7 +38,7 @@ def draw_timeline(console: Console, lanes: Sequence[Lane]) -> None:
             Text.assemble(f"{call:<{width}} ", bar(lane.phases, total_s, room, styles), f" {lane.end_s:.1f}s")
         )
     if len(shown) < len(lanes):
-        console.print(f"and {len(lanes) - len(shown)} more nodes, all of them faster", style="dim", markup=False)
+        console.print(f"and {len(lanes) - len(shown)} more nodes, none of them slower", style="dim", markup=False)
 
 
 def bar(phases: Sequence[Phase], total_s: float, room: int, styles: dict[str, tuple[str, str]]) -> Text:

@@ -146,7 +146,7 @@ def remove_all(*, force: bool, only_db: bool, yes: bool) -> int:
 
 
 def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:
-    """List what is to go, and ask. Raises ``NotConfirmed`` where nobody can be asked, or says no."""
+    """List what is to go, and ask. Raises ``NotConfirmed`` where nobody can be asked."""
     if yes:
         return
     if current.is_json or not sys.stdin.isatty():
@@ -154,7 +154,7 @@ def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:
     for target in targets:
         complain(target, "")
     if not typer.confirm(question, err=True):
-        raise NotConfirmed("stopped, and nothing was done")
+        raise typer.Abort
 
 
 def _deploy(nodes: Sequence[NodeSnapshot], *, is_streamed: bool) -> list[DeployResult]:

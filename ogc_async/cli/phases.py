@@ -21,6 +21,8 @@ NAMES = {
     MilestoneKind.TERMINATING: "end",
 }
 """What a node is at once it has reached that."""
+ORDER = {name: place for place, name in enumerate(NAMES.values())} | {"end": len(NAMES) + 1}
+"""Steps come behind these, in the order in which they begin."""
 ENDS = frozenset({MilestoneKind.READY, MilestoneKind.FAILED, MilestoneKind.TERMINATED})
 
 
@@ -84,7 +86,7 @@ def summaries(lanes: Sequence[Lane]) -> list[PhaseSummary]:
             by_name.setdefault(phase.name, []).append((phase, lane))
     first = {name: median(phase.start_s for phase, _ in each) for name, each in by_name.items()}
     found = []
-    for name in sorted(by_name, key=lambda each: first[each]):
+    for name in sorted(by_name, key=lambda each: (ORDER.get(each, len(ORDER)), first[each])):
         slowest, lane = max(by_name[name], key=lambda each: each[0].seconds)
         middle = median(phase.seconds for phase, _ in by_name[name])
         found.append(PhaseSummary(name, len(by_name[name]), middle, slowest.seconds, lane.name))
