@@ -15,7 +15,8 @@ from ogc_async.cli.spec_commands import add_spec_commands
 cli = typer.Typer(
     name="ogc",
     cls=OgcGroup,
-    add_completion=False,
+    # For the shells; the options that it adds are left out of the help, since `ogc completion` says more.
+    add_completion=True,
     pretty_exceptions_enable=False,
     # Plain help is written without the library that draws boxes, which takes longer to import than all the rest.
     rich_markup_mode=None,

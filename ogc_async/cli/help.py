@@ -11,6 +11,9 @@ from typer.core import TyperGroup
 COLUMN = 39
 """Two of these fill a terminal of 80 columns, whose last one stays free."""
 
+UNTOLD = ("install_completion", "show_completion")
+"""What Typer adds for the shells: `ogc completion` says more."""
+
 Family = tuple[str, Sequence[str]]
 
 LEFT: tuple[Family, ...] = (
@@ -39,7 +42,7 @@ class OgcGroup(TyperGroup):
         has_room = formatter.width >= 2 * COLUMN
         rows = _side_by_side(left, right) if has_room else [*left, *right]
         formatter.write("\n" + "".join(f"{row}\n" for row in rows))
-        options = [each.get_help_record(ctx) for each in self.get_params(ctx)]
+        options = [each.get_help_record(ctx) for each in self.get_params(ctx) if each.name not in UNTOLD]
         with formatter.section("Options"):
             formatter.write_dl([each for each in options if each is not None])
 

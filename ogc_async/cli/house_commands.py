@@ -54,14 +54,18 @@ def migrate() -> int:
 
 
 def export_env(
-    file: Annotated[Path, typer.Argument(help="Where to write it; - is stdout.")] = Path("ogc-env.json"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it; - is stdout.")] = Path(
+        "ogc-env.json"
+    ),
 ) -> int:
     """Write the user and the nodes on record to a file for a colleague, without any secret in it."""
     return house_work.export_env(file)
 
 
 def import_env(
-    file: Annotated[Path, typer.Argument(help="What export-env wrote.")] = Path("ogc-env.json"),
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export-env wrote; - is stdin.")] = Path(
+        "ogc-env.json"
+    ),
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Private key that opens the nodes.")] = None,
 ) -> int:
     """Take over a fleet that a colleague has exported."""
@@ -74,7 +78,9 @@ def list_key_pairs() -> int:
 
 
 def remove_key_pairs(
-    names: Annotated[list[str] | None, typer.Argument(help="Names or globs.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Names or globs.", show_default=False)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every one that no live node's layout uses.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also those that live nodes' layouts use.")] = False,
     yes: Yes = False,
@@ -83,7 +89,9 @@ def remove_key_pairs(
     return key_pair_work.remove_key_pairs(names or [], is_all=every, force=force, yes=yes)
 
 
-def completion(shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(show_default=False)]) -> int:
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(metavar="bash|zsh|fish", show_default=False)],
+) -> int:
     """Print a shell's completion script: eval "$(ogc completion bash)", or zsh; ogc completion fish | source."""
     typer.echo(complete.script(shell))
     return 0

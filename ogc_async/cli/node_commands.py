@@ -93,7 +93,9 @@ def execute(
 
 
 def execute_scripts(
-    folder: Annotated[Path, typer.Argument(help="A folder of scripts, or one script.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder of scripts, or one script.", show_default=False)
+    ],
     nodes: Nodes = None,
     layout: OfLayout = None,
     tag: WithTag = None,
@@ -109,7 +111,7 @@ def execute_scripts(
 def ssh(
     node: OneNode,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND]...", help="A command to run instead of a shell.")
+        list[str] | None, typer.Argument(metavar="-- COMMAND", help="A command to run instead of a shell.")
     ] = None,
 ) -> int:
     """Log in to a node with the system's OpenSSH, which trusts the host key on record and no other."""

@@ -34,18 +34,30 @@ SpecFiles = Annotated[
 ]
 Layouts = Annotated[
     list[str] | None,
-    typer.Argument(help="Layouts of the spec.  [default: all]", show_default=False, autocompletion=_layout_names),
+    typer.Argument(
+        metavar="LAYOUT",
+        help="Layouts of the spec.  [default: all]",
+        show_default=False,
+        autocompletion=_layout_names,
+    ),
 ]
 Nodes = Annotated[
     list[str] | None,
     typer.Argument(
+        metavar="NODE",
         help="Names or unique parts of them, globs, ids, ranges of ids (3-7).",
         show_default=False,
         autocompletion=_node_names,
     ),
 ]
 OneNode = Annotated[
-    str, typer.Argument(help="A name, a unique part of one, or an id.", show_default=False, autocompletion=_node_names)
+    str,
+    typer.Argument(
+        metavar="NODE",
+        help="A name, a unique part of one, or an id.",
+        show_default=False,
+        autocompletion=_node_names,
+    ),
 ]
 OfLayout = Annotated[
     list[str] | None,
@@ -60,7 +72,9 @@ AlsoGone = Annotated[bool, typer.Option("--all", help="Also nodes that are gone 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Force = Annotated[bool, typer.Option("--force", help="Skip artifacts and teardown scripts.")]
 OnlyDb = Annotated[bool, typer.Option("--only-db", help="Only mark the rows; leave the machines alone.")]
-WithDeploy = Annotated[bool, typer.Option("--with-deploy/--no-deploy", help="Run new nodes' scripts as well.")]
+WithDeploy = Annotated[
+    bool, typer.Option("--with-deploy/--no-deploy", help="Run new nodes' scripts too, or not.", show_default=False)
+]
 Export = Annotated[Path | None, typer.Option("--export", metavar="FILE", help="Also draw it into a .svg or .html.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show how outputs differ from the most common one.")]
 Stream = Annotated[bool, typer.Option("--stream", help="Print lines as they come, each behind its node's name.")]

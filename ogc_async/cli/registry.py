@@ -26,7 +26,12 @@ COMMON: dict[str, tuple[Any, Any]] = {
         False,
     ),
     "verbosity": (
-        Annotated[int, typer.Option("--verbose", "-v", count=True, help="Tell more on stderr; twice tells all.")],
+        Annotated[
+            int,
+            typer.Option(
+                "--verbose", "-v", count=True, show_default=False, help="Tell more on stderr; twice tells all."
+            ),
+        ],
         0,
     ),
     "log_file": (

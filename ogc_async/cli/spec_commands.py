@@ -98,13 +98,17 @@ def sync(spec: SpecFiles = None, with_deploy: WithDeploy = True, yes: Yes = Fals
     return fleet_work.sync(spec or [], with_deploy=with_deploy, yes=yes)
 
 
-def check(files: Annotated[list[Path] | None, typer.Argument(help="Spec files.  [default: ogc.yml]")] = None) -> int:
+def check(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Spec files.  [default: ogc.yml]")] = None,
+) -> int:
     """Check a spec, its keys and its script folders; tells everything that is wrong at once."""
     return spec_work.check(files or [])
 
 
 def schema(
-    of: Annotated[Literal["spec", "output"], typer.Argument(help="Of a spec, or of what --json prints.")] = "spec",
+    of: Annotated[
+        Literal["spec", "output"], typer.Argument(metavar="spec|output", help="Of a spec, or of what --json prints.")
+    ] = "spec",
 ) -> int:
     """Print a JSON Schema: of specs, for editors, or of this program's own output."""
     return spec_work.schema(of)
