@@ -11,7 +11,7 @@ from ogc_async.aio.batcher import Batcher
 from ogc_async.db import Engine
 from ogc_async.db.nodes import pin_host_keys
 from ogc_async.db.results import StepStart, finish_actions, grow_actions, start_actions
-from ogc_async.events import Events, StepFinished, StepStarted
+from ogc_async.events import Events, OutputArrived, StepFinished, StepStarted
 from ogc_async.types import NodeSnapshot, StepResult
 
 
@@ -52,6 +52,10 @@ class Record:
         self._events.publish(StepStarted(node.id, node.name, node.layout, script))
         return action_id
 
+    def heard(self, node: NodeSnapshot, data: bytes) -> None:
+        """Pass on what a step wrote; it goes on record when the step ends."""
+        self._events.publish(OutputArrived(node.id, node.name, node.layout, data))
+
     async def finished(self, node: NodeSnapshot, action_id: int, result: StepResult) -> None:
         """Write how a step ended."""
         await self._ends.submit((action_id, result))
@@ -91,6 +95,10 @@ class NodeRecord:
     async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
         """A step that runs has printed more."""
         await self._record.grew(action_id, output, output_bytes)
+
+    def heard(self, data: bytes) -> None:
+        """A step wrote something."""
+        self._record.heard(self._node, data)
 
     async def finished(self, action_id: int, result: StepResult) -> None:
         """A step ended."""

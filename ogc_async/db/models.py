@@ -1,4 +1,4 @@
-"""The tables: users, nodes, and the actions (recorded steps) of nodes."""
+"""The tables: users, nodes, and the actions (recorded steps) and milestones of nodes."""
 
 from __future__ import annotations
 
@@ -154,3 +154,20 @@ class Action(Base):
 
     def __repr__(self) -> str:
         return f"<Action {self.id} {self.script} {self.state}>"
+
+
+class NodeMilestone(Base):
+    """A moment of a node's way, from which its timeline is drawn."""
+
+    __tablename__ = "milestones"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), index=True)
+    run: Mapped[str] = mapped_column(String(32))
+    work: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text, default="")
+    at: Mapped[datetime] = mapped_column(Moment)
+
+    def __repr__(self) -> str:
+        return f"<NodeMilestone {self.node_id} {self.kind}>"

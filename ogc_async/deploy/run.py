@@ -15,7 +15,7 @@ from ogc_async.deploy.reboot import Reopen, has_rebooted
 from ogc_async.deploy.steps import Step
 from ogc_async.errors import ConnectionLost
 from ogc_async.ssh.connection import Session
-from ogc_async.ssh.execute import Ended, Execution, Grew, run
+from ogc_async.ssh.execute import Ended, Execution, Grew, Heard, run
 from ogc_async.types import StepResult, StepState
 
 RECORD_TIMEOUT_S = 10.0
@@ -34,6 +34,10 @@ class Recorder(Protocol):
 
     async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
         """The step goes on, and has printed this much."""
+        ...
+
+    def heard(self, data: bytes) -> None:
+        """The step that runs wrote something. Must not wait."""
         ...
 
     async def finished(self, action_id: int, result: StepResult) -> None:
@@ -98,7 +102,7 @@ async def _run_step(
     action_id = await recorder.started(step.script, step.sha256)
     result = _unfinished(step, StepState.INTERRUPTED, "broken off from our side")
     try:
-        result = await _execute(session, step, env, limits, partial(recorder.grew, action_id))
+        result = await _execute(session, step, env, limits, partial(recorder.grew, action_id), recorder.heard)
         if result.state is StepState.DISCONNECTED and reopen is not None and await has_rebooted(reopen, began):
             result = replace(result, state=StepState.REBOOTED, error="the machine rebooted in the middle of a step")
     finally:
@@ -107,10 +111,18 @@ async def _run_step(
     return result
 
 
-async def _execute(session: Session, step: Step, env: Mapping[str, str], limits: Limits, grew: Grew) -> StepResult:
+async def _execute(
+    session: Session, step: Step, env: Mapping[str, str], limits: Limits, grew: Grew, heard: Heard
+) -> StepResult:
     try:
         done = await run(
-            session, step.command, timeout_s=limits.timeout_s, env=env, output_limit=limits.output_limit, grew=grew
+            session,
+            step.command,
+            timeout_s=limits.timeout_s,
+            env=env,
+            output_limit=limits.output_limit,
+            grew=grew,
+            heard=heard,
         )
     except ConnectionLost:
         return _unfinished(step, StepState.DISCONNECTED, "the session broke before a step could start")

@@ -30,6 +30,7 @@ PIECE = 262_144
 """Bytes of input handed over at once: the rest waits outside until the node has taken them in."""
 
 Grew = Callable[[bytes, int], Awaitable[None]]
+Heard = Callable[[bytes], None]
 """Told the output so far, as it would be kept, and how many bytes came in."""
 
 
@@ -93,17 +94,23 @@ class BoundedBuffer:
 class RedactedBuffer(BoundedBuffer):
     """Keeps what is written without the secrets in it, which may come in pieces."""
 
-    def __init__(self, limit: int, redaction: Redaction) -> None:
+    def __init__(self, limit: int, redaction: Redaction, heard: Heard | None = None) -> None:
         super().__init__(limit)
         self._stream = redaction.stream()
+        self._heard = heard
 
     def write(self, data: bytes) -> None:
         """Take in more."""
-        super().write(self._stream.feed(data))
+        self._pass_on(self._stream.feed(data))
 
     def end(self) -> None:
         """No more will come."""
-        super().write(self._stream.end())
+        self._pass_on(self._stream.end())
+
+    def _pass_on(self, clean: bytes) -> None:
+        super().write(clean)
+        if clean and self._heard is not None:
+            self._heard(clean)
 
 
 async def run(
@@ -116,19 +123,20 @@ async def run(
     stdin: bytes | Sequence[bytes] = (),
     is_split: bool = False,
     grew: Grew | None = None,
+    heard: Heard | None = None,
 ) -> Execution:
     """Run a shell command and wait for its end, however it comes; known secrets in its output are hidden.
 
     A command that runs longer than ``timeout_s`` seconds, or whose caller is cancelled, is ended on the node too.
     ``env`` travels as input, where no process list shows it, and leaves no room for other input. ``is_split`` keeps
-    stderr apart, in ``errors``, and stdout byte for byte. Raises ``ConnectionLost`` only where the command never
-    started.
+    stderr apart, in ``errors``, and stdout byte for byte. ``heard`` is called with what is kept as it arrives, and
+    ``grew`` now and then with all of it so far. Raises ``ConnectionLost`` only where the command never started.
     """
     began = time.monotonic()
     pieces = [stdin] if isinstance(stdin, bytes) else list(stdin)
     if env or session.is_windows:
         command, pieces = session.shell.with_environment(command, env or {})
-    listener = _Listener(output_limit, session.redaction, is_split=is_split)
+    listener = _Listener(output_limit, session.redaction, is_split=is_split, heard=heard)
     timed_out = False
     try:
         await _start(session, command, listener)
@@ -184,13 +192,13 @@ async def _end(channel: asyncssh.SSHClientChannel[bytes], listener: _Listener) -
 class _Listener(asyncssh.SSHClientSession[bytes]):
     """Takes in what the server sends about one command, and hands over its input."""
 
-    def __init__(self, output_limit: int, redaction: Redaction, *, is_split: bool) -> None:
+    def __init__(self, output_limit: int, redaction: Redaction, *, is_split: bool, heard: Heard | None = None) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.closed = anyio.Event()
         self._room = anyio.Event()
         self._room.set()
-        self._output = RedactedBuffer(output_limit, Redaction() if is_split else redaction)
-        self._errors = RedactedBuffer(65536, redaction) if is_split else self._output
+        self._output = RedactedBuffer(output_limit, Redaction() if is_split else redaction, heard)
+        self._errors = RedactedBuffer(65536, redaction, heard) if is_split else self._output
         self._exit_code: int | None = None
         self._signal: str | None = None
 

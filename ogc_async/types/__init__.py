@@ -21,6 +21,7 @@ from ogc_async.types.result import (
     UpResult,
 )
 from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
+from ogc_async.types.timeline import Milestone, MilestoneKind
 
 __all__ = [
     "LIVE",
@@ -33,6 +34,8 @@ __all__ = [
     "LaunchFailure",
     "LaunchRequest",
     "LaunchResult",
+    "Milestone",
+    "MilestoneKind",
     "NodeFailure",
     "NodeSnapshot",
     "NodeState",

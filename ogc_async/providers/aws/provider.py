@@ -16,9 +16,10 @@ from ogc_async.providers.aws.errors import PROVIDER, all_or_raise
 from ogc_async.providers.aws.firewall import delete_firewalls, ensure_firewall
 from ogc_async.providers.aws.images import Images
 from ogc_async.providers.aws.instances import Instances
-from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair
+from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair, list_key_pairs
 from ogc_async.providers.aws.limits import Limits
 from ogc_async.providers.base import Provider
+from ogc_async.providers.keypairs import KeepsKeyPairs, KeyPair
 from ogc_async.settings import Settings
 from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
 
@@ -83,6 +84,14 @@ class AwsProvider:
         await delete_firewalls(self._client, layout, owner=owner, scope=scope)
         await delete_key_pairs(self._client, layout, owner=owner, scope=scope)
 
+    async def list_key_pairs(self, owner: str, scope: str) -> list[KeyPair]:
+        """The key pairs of that owner and database."""
+        return await list_key_pairs(self._client, owner=owner, scope=scope)
+
+    async def delete_key_pair(self, name: str) -> None:
+        """Delete it; EC2 answers success for one that is gone."""
+        await self._client.call("DeleteKeyPair", KeyName=name)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -110,3 +119,4 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 
 
 _: type[Provider] = AwsProvider
+__: type[KeepsKeyPairs] = AwsProvider

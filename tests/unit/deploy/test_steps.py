@@ -149,6 +149,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
+        self.written = b""
 
     async def started(self, script: str, sha256: str) -> int:
         self.lines.append((script, "started"))
@@ -156,6 +157,9 @@ class Notes:
 
     async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
         self.lines.append((str(action_id), "grew"))
+
+    def heard(self, data: bytes) -> None:
+        self.written += data
 
     async def finished(self, action_id: int, result: StepResult) -> None:
         self.lines.append((result.script, result.state))
