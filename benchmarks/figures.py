@@ -15,7 +15,7 @@ def medians(laps: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def ratio(theirs: float, ours: float) -> float | None:
-    """How many times ours theirs is, to two digits that mean something; nothing where ours is too small to divide by."""
+    """How many times ours theirs is, to two digits; nothing where ours is nothing."""
     return float(f"{theirs / ours:.2g}") if ours > 0 else None
 
 

@@ -37,7 +37,7 @@ async def _launch(job: dict[str, Any]) -> list[str]:
 
 
 def application(job: dict[str, Any]) -> App:
-    """The product, as its settings' variables lead it to the pretend cloud; its pauses pass as fast as time does there."""
+    """The product, led to the pretend cloud by its variables; its pauses pass as fast as time does there."""
     values = {name.lower(): value for name, value in job["environment"].items()}
     scaled = {"ogc_poll_s": 1.0 / job["time_scale"], **job.get("settings", {})}
     settings = Settings(_env_file=None, **values, **scaled)
@@ -50,7 +50,7 @@ def layout(job: dict[str, Any]) -> Layout:
     return Layout.from_dict(
         {
             "name": job["name"],
-            "provider": "aws",
+            "provider": job.get("provider", "aws"),
             "runs-on": job["image"],
             "username": "ubuntu",
             "instance-size": job["size"],

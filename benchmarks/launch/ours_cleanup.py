@@ -1,4 +1,4 @@
-"""Ours after a crash: one ``sync`` once the dead process's lease has run out, then a teardown of all that is on record."""
+"""Ours after a crash: one ``sync`` once the dead process's lease is over, then a teardown of all that is on record."""
 
 from __future__ import annotations
 

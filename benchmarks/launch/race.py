@@ -1,8 +1,8 @@
 """The launch race: how long until a whole fleet is reachable, what it asks of the API, and what a crash leaves behind.
 
 Everybody launches on a pretend EC2 of their own in the same run, with EC2's published token buckets and a launch call
-that takes 1.5 s. A fleet counts as reachable when the contestant has given all addresses and an SSH server has greeted
-at each of them. Times are seconds of the pretend cloud's clock; where that runs faster than the real one, everything
+that takes 1.5 s. A fleet is reachable when the contestant has given all addresses and an SSH server has greeted at
+each of them. Times are seconds of the pretend cloud's clock; where that runs faster than the real one, everything
 that is computed, here and in the cloud, counts that many times more, while waiting costs the same: no favour to anybody.
 """
 
@@ -209,7 +209,7 @@ def job_for(contestant: Contestant, count: int, plan: Plan) -> Iterator[dict[str
 
 
 def _generate_key(path: Path) -> None:
-    """RSA: libcloud computes other fingerprints of newer keys than EC2 does, and would import the key again and again."""
+    """RSA: of a newer key libcloud computes another fingerprint than EC2 does, and imports it again and again."""
     key = asyncssh.generate_private_key("ssh-rsa", comment="bench", key_size=2048)
     path.touch(mode=0o600)
     path.write_bytes(key.export_private_key())
