@@ -31,9 +31,9 @@ async def _initialize(job: dict[str, Any]) -> None:
 
 async def _launch(job: dict[str, Any]) -> list[str]:
     async with application(job) as app:
-        nodes = await actions.launch_async([layout(job)], app=app)
-        up = await actions.nodes_async(app=app)
-        return [node.public_ip for node in up if node.id in set(nodes) and node.public_ip]
+        launched = set(await actions.launch_async([layout(job)], app=app))
+        nodes = await actions.nodes_async(app=app)
+        return [node.public_ip for node in nodes if node.id in launched and node.public_ip]
 
 
 def application(job: dict[str, Any]) -> App:
