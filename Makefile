@@ -12,10 +12,10 @@ JOBS ?= 2
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench format lock clean
+.PHONY: help demo test crash check bench bench-full bench-report format lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## watch real work: 7 nodes of 2 layouts, launched, deployed to, torn down, on this machine alone
 	@$(BIN)/ogc demo
@@ -32,8 +32,14 @@ check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev  ## launch and deploy to 200 nodes, and print what that cost
-	@$(BIN)/python -m benchmarks.launch_and_deploy $(ARGS)
+bench: $(VENV)/.bench  ## race against what people would use instead, in minutes; tables and plots go to the README
+	@$(BIN)/python -m benchmarks quick $(ARGS)
+
+bench-full: $(VENV)/.bench  ## the same with larger fleets and more runs, in about an hour
+	@$(BIN)/python -m benchmarks full $(ARGS)
+
+bench-report: $(VENV)/.bench  ## draw the plots and write the README's figures again, from the results there are
+	@$(BIN)/python -m benchmarks report $(ARGS)
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format --quiet .
@@ -43,7 +49,7 @@ lock: $(VENV)/.uv  ## renew the lock file within the bounds of pyproject.toml
 	@$(BIN)/uv lock --upgrade
 
 clean:  ## remove the environment and all caches
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) .bench .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.uv:
@@ -61,3 +67,7 @@ $(VENV)/.run: $(VENV)/.uv pyproject.toml uv.lock
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml uv.lock
 	@$(SYNC) --group dev
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(SYNC) --group dev --group bench
+	@touch $@

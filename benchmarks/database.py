@@ -84,9 +84,7 @@ async def _lap(settings: Settings, seconds: float) -> dict[str, float]:
 
 async def _rate(engine: Engine, groups: Sequence[list[int]], seconds: float, *, tasks: int) -> tuple[float, int]:
     """Rows moved a second, to and fro, by that many tasks at once; and the connections that were seen."""
-    await move_nodes(
-        engine, sorted(chain.from_iterable(groups)), to=NodeState.LAUNCHING, came_from=set(NodeState)
-    )
+    await move_nodes(engine, sorted(chain.from_iterable(groups)), to=NodeState.LAUNCHING, came_from=set(NodeState))
     moved = 0
     deadline = time.perf_counter() + seconds
     shares = [groups[first::tasks] for first in range(tasks)]
@@ -123,7 +121,7 @@ def _counter(engine: Engine) -> Callable[[], Awaitable[int]]:
 
     async def by_list() -> int:
         query = engine.url.query
-        host = query["host"] if "host" in query else engine.url.host
+        host = query.get("host", engine.url.host)
         own = await asyncpg.connect(host=host, user="postgres", database=path)
         try:
             words = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
@@ -132,10 +130,13 @@ def _counter(engine: Engine) -> Callable[[], Awaitable[int]]:
             await own.close()
 
     async def by_files() -> int:
-        links = (each for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
-        return sum(str(each.readlink()) == path for each in links)
+        return _open_files(path)
 
     return by_files if engine.url.get_backend_name() == "sqlite" else by_list
+
+
+def _open_files(path: str) -> int:
+    return sum(str(each.readlink()) == path for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
 
 
 @contextmanager

@@ -31,5 +31,10 @@ def python_of(name: str) -> Path:
     return folder / "bin/python"
 
 
+def names() -> list[str]:
+    """Every environment that there is a list of packages for."""
+    return sorted(each.stem for each in WANTED.glob("*.txt"))
+
+
 def _run(*words: str | Path) -> None:
     subprocess.run(words, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)

@@ -89,10 +89,14 @@ echo "$# files, $(cat data/* | wc -c) bytes"
 ANSWER = f"{FILES} files, {FILES * FILE_BYTES} bytes"
 NOT_MEASURED = [
     "a network: on loopback a round trip is free, which favours whoever makes many of them",
-    "nodes with a processor of their own: servers and contestant share this machine's, so that with many nodes the "
-    "servers set the wall clock",
-    "the start of the Python interpreter and the imports, for anybody; `ssh` and ansible-core start processes within "
-    "the race, as they do in use",
+    (
+        "nodes with a processor of their own: servers and contestant share this machine's, so that with many nodes the "
+        "servers set the wall clock"
+    ),
+    (
+        "the start of the Python interpreter and the imports, for anybody; `ssh` and ansible-core start processes "
+        "within the race, as they do in use"
+    ),
 ]
 
 

@@ -28,6 +28,6 @@ class CallbackModule(CallbackBase):
         if "stdout" in values:
             print(json.dumps({"host": result._host.get_name(), "stdout": values["stdout"]}))
 
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # noqa: FBT001, FBT002  # theirs
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:  # theirs
         """Said where the harness shows it."""
         self._display.warning(f"{result._host.get_name()}: {result._result}")
