@@ -63,7 +63,7 @@ GREETING_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is raced: fleets, laps, and the pretend cloud's boots and pace.
+    """What is raced: fleets, laps, and the pretend cloud's boots and pace; and how many nodes a crash is tried with.
 
     ``most`` is the largest fleet of a contestant, by name, where its own bound is too large for the time there is.
     """
@@ -107,7 +107,7 @@ def measure(plan: Plan) -> dict[str, Any]:
                 continue
             fleet[each.name] = _entry(each, count, plan, result)
     for each in plan.contestants:
-        if not each.name.startswith("floor"):
+        if plan.crash_count and not each.name.startswith("floor"):
             result["crash"][each.name] = _crash(each, plan)
     result["not_measured"] += NOT_MEASURED
     return result
