@@ -46,6 +46,7 @@ class Engine:
     async def aclose(self) -> None:
         """Close the running loop's connections; the engine may be used again."""
         await self._local.aclose()
+        await self._turns.aclose()
 
     @asynccontextmanager
     async def transaction(self, timeout_s: float | None = TIMEOUT_S) -> AsyncIterator[AsyncConnection]:
@@ -75,7 +76,9 @@ class Engine:
             raise meaning from error
 
     def _turn(self) -> AbstractAsyncContextManager[object]:
-        """SQLite has one writer at a time, and lets the others ask again and again: here they wait in line instead."""
+        """In line to write to SQLite, which has one writer at a time, and lets the others ask again and again, in no
+        order: fifty of them got half as far as one.
+        """
         return self._writing.get() if self._is_sqlite() else nullcontext()
 
     @asynccontextmanager
