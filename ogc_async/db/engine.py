@@ -46,7 +46,7 @@ class Engine:
     async def aclose(self) -> None:
         """Close the running loop's connections; the engine may be used again."""
         await self._local.aclose()
-        await self._turns.aclose()
+        await self._writing.aclose()
 
     @asynccontextmanager
     async def transaction(self, timeout_s: float | None = TIMEOUT_S) -> AsyncIterator[AsyncConnection]:
