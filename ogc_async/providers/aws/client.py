@@ -14,11 +14,12 @@ from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import ConfigParseError, InvalidRegionError, ProfileNotFound
 
+from ogc_async.aio.limiter import Levels
 from ogc_async.aio.retry import retry
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
-from ogc_async.providers.aws.limits import Limits
+from ogc_async.providers.aws.limits import Limits, place_of
 from ogc_async.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
@@ -39,7 +40,10 @@ _sessions: dict[str | None, AioSession] = {}
 
 
 class AwsClient:
-    """Calls one region's EC2 and SSM. Clients are opened on first use and kept until :meth:`aclose`."""
+    """Calls one region's EC2 and SSM. Clients are opened on first use and kept until :meth:`aclose`.
+
+    ``shared`` is where its request limits are counted together with other processes; without it, it counts alone.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class AwsClient:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -54,7 +59,7 @@ class AwsClient:
         check_credentials(settings, region)
         self.region = region
         self._settings = settings
-        self._limits = limits or Limits(clock=clock, sleep=sleep)
+        self._limits = limits or Limits(place_of(settings, region), shared=shared, clock=clock, sleep=sleep)
         self._rng = rng
         self._clock = clock
         self._sleep = sleep
@@ -116,7 +121,7 @@ class AwsClient:
         except FOREIGN as error:
             mapped = map_error(error, operation, service=service)
             if isinstance(mapped, Throttled):
-                self._limits.slow_down(operation)
+                await self._limits.slow_down(operation, instances, message=mapped.message)
             # The original stays out of tracebacks: it holds the signed request.
             raise mapped from None
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable
 import anyio
 
 from ogc_async.aio.gather import gather_bounded
+from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, ProviderError
 from ogc_async.providers.aws.client import AwsClient
@@ -42,13 +43,14 @@ class AwsProvider:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self.region = region
         self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
-        self._client = AwsClient(settings, region, limits=limits, rng=rng, clock=clock, sleep=sleep)
+        self._client = AwsClient(settings, region, limits=limits, shared=shared, rng=rng, clock=clock, sleep=sleep)
         self._images = Images(self._client, clock=clock)
         self._instances = Instances(self._client, clock=clock)
         self._preparing: SingleFlight[Hashable, Prepared] = SingleFlight()

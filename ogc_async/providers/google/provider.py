@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable
 
 import anyio
 
+from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, ProviderError, ResourceInUse
 from ogc_async.providers.base import Provider
@@ -40,13 +41,14 @@ class GoogleProvider:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self.region = region
         self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
-        self._client = GoogleClient(settings, region, limits=limits, rng=rng, clock=clock, sleep=sleep)
+        self._client = GoogleClient(settings, region, limits=limits, shared=shared, rng=rng, clock=clock, sleep=sleep)
         zone = settings.google_datacenter
         default_zone = zone if zone and zone.startswith(f"{region}-") else None
         self._instances = Instances(self._client, settings, default_zone=default_zone)

@@ -21,7 +21,7 @@ class Time:
 def limits_at(now: float, per_minute: int = 3) -> tuple[Limits, Time]:
     time = Time(now)
     counts = dict.fromkeys(PER_MINUTE, per_minute)
-    return Limits(per_minute=counts, wall_clock=time, clock=time, sleep=time.sleep), time
+    return Limits(per_minute=counts, wall_clock=time, sleep=time.sleep), time
 
 
 async def test_a_full_minute_waits_for_the_next_one_on_the_clock() -> None:
@@ -44,8 +44,8 @@ async def test_groups_are_counted_apart() -> None:
 
 async def test_what_others_used_up_is_waited_for_as_well() -> None:
     limits, time = limits_at(30)
-    limits.used_up(Group.WRITE)
-    await limits.take("instances.delete", Group.WRITE)
+    await limits.used_up(Group.WRITE)
+    await limits.take("instances.delete", Group.WRITE, begins=True)
     assert time.now == 60
 
 
@@ -53,11 +53,11 @@ async def test_too_many_at_once_pauses_that_kind_only_and_for_longer_each_time()
     limits, time = limits_at(0, per_minute=1000)
     waits = []
     for _ in range(8):
-        limits.too_many_at_once("instances.delete")
+        await limits.too_many_at_once("instances.delete", Group.WRITE)
         before = time.now
         await limits.take("instances.get", Group.READ)
         assert time.now == before
-        await limits.take("instances.delete", Group.WRITE)
+        await limits.take("instances.delete", Group.WRITE, begins=True)
         waits.append(time.now - before)
     assert waits == [min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(8)]
 
@@ -65,10 +65,10 @@ async def test_too_many_at_once_pauses_that_kind_only_and_for_longer_each_time()
 async def test_refusals_of_one_moment_make_one_pause_and_a_quiet_time_forgets_it() -> None:
     limits, time = limits_at(0, per_minute=1000)
     for _ in range(50):
-        limits.too_many_at_once("instances.delete")
-    await limits.take("instances.delete", Group.WRITE)
+        await limits.too_many_at_once("instances.delete", Group.WRITE)
+    await limits.take("instances.delete", Group.WRITE, begins=True)
     assert time.now == FIRST_PAUSE_S
     time.now += 100
-    limits.too_many_at_once("instances.delete")
-    await limits.take("instances.delete", Group.WRITE)
+    await limits.too_many_at_once("instances.delete", Group.WRITE)
+    await limits.take("instances.delete", Group.WRITE, begins=True)
     assert time.now == FIRST_PAUSE_S + 100 + FIRST_PAUSE_S
