@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--slowness", type=_span, default=default.slowness, metavar="MIN:MAX", help="seconds more a call, drawn anew")
     add("--lost-replies", type=float, default=0.0, metavar="SHARE", help="of calls that work and are never answered")
     add("--duplicates", type=float, default=0.0, metavar="SHARE", help="of calls that are carried out twice")
-    add("--throttling", type=float, default=0.0, metavar="SHARE", help="of calls refused, whatever the limits are")
+    add("--throttling", type=_pair, action="append", default=[], metavar="OP=SHARE", help="refused; * is any other")
     add("--outage", type=_time, action="append", default=[], metavar="FROM:SECONDS", help="when all is unavailable")
     add("--cut", type=_time, action="append", default=[], metavar="FROM:SECONDS", help="when connections break off")
     add("--fault", action="append", default=[], metavar="OP=FAULT", help="lost-reply, twice, cut, a code…: once")
@@ -115,7 +115,7 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
         slowness=options.slowness,
         lost_replies=options.lost_replies,
         duplicates=options.duplicates,
-        throttling=options.throttling,
+        throttling=dict(options.throttling),
         outages=tuple(options.outage),
         cuts=tuple(options.cut),
         faults=tuple(options.fault),

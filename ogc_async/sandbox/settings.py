@@ -66,8 +66,9 @@ class SandboxSettings:
     """Share of calls that take effect and whose reply never comes."""
     duplicates: float = 0.0
     """Share of calls that are carried out twice, as where a proxy repeats them; the second reply is the one heard."""
-    throttling: float = 0.0
-    """Share of calls that are refused for their rate, whatever the buckets hold: others use the account too."""
+    throttling: Mapping[str, float] = field(default_factory=dict)
+    """Share of calls by operation that are refused for their rate, as where others use the account too; ``*`` is every
+    other one's."""
     outages: tuple[tuple[float, float], ...] = ()
     """Start and length of each time during which every call is refused as unavailable."""
     cuts: tuple[tuple[float, float], ...] = ()

@@ -34,11 +34,8 @@ class Traffic:
     def __init__(self, settings: SandboxSettings, clock: Clock) -> None:
         self._latency = dict(settings.latency)
         self._slowness = settings.slowness
-        self._shares = (
-            (LOST_REPLY, settings.lost_replies),
-            (TWICE, settings.duplicates),
-            (THROTTLED, settings.throttling),
-        )
+        self._shares = ((LOST_REPLY, settings.lost_replies), (TWICE, settings.duplicates))
+        self._throttling = dict(settings.throttling)
         self._clock = clock
         self._rng = random.Random(f"{settings.seed} traffic")  # noqa: S311  # reproducible, not secret
         self._pace = random.Random(f"{settings.seed} pace")  # noqa: S311  # of its own: it shifts no fault
@@ -72,7 +69,7 @@ class Traffic:
 
     def next_fault(self, operation: str) -> str:
         """What goes wrong with this call, or ""."""
-        fault = self._planned(operation) or self._drawn()
+        fault = self._planned(operation) or self._drawn(operation)
         if fault:
             self._spoiled[fault] += 1
         return fault
@@ -109,10 +106,11 @@ class Traffic:
         now = self._clock.now()
         return next((each.fault for each in self._outages if each.begins <= now < each.ends), "")
 
-    def _drawn(self) -> str:
+    def _drawn(self, operation: str) -> str:
         """One roll a call, whatever the shares are: the same seed spoils the same calls."""
         roll = self._rng.random()
-        for fault, share in self._shares:
+        throttling = self._throttling.get(operation, self._throttling.get("*", 0.0))
+        for fault, share in (*self._shares, (THROTTLED, throttling)):
             if roll < share:
                 return fault
             roll -= share

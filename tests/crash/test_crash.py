@@ -33,7 +33,7 @@ from ogc_async import actions, db
 from ogc_async.db import Engine
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user
-from ogc_async.errors import InstanceDied, NoCapacity
+from ogc_async.errors import InstanceDied, NoCapacity, OgcError
 from ogc_async.providers.aws.tags import resource_name as aws_name
 from ogc_async.providers.google.tags import resource_name as google_name
 from ogc_async.settings import Settings
@@ -69,8 +69,8 @@ SETTINGS = {
     "ogc_ssh_timeout_s": 30,
     "ogc_database_timeout_s": 60,
 }
-STORMY_SETTINGS = {"ogc_settle_s": 1.5}
-"""Longer than a stormy cloud takes to show what it has."""
+STORMY_SETTINGS = {"ogc_settle_s": 1.5, "ogc_api_retry_s": 60}
+"""Longer than a stormy cloud takes to show what it has, and than all its outages."""
 EXCUSES = (NoCapacity, InstanceDied)
 """What no cloud in trouble owes: then a node is missing, and its failure says so."""
 GONE = ("terminated", "shutting-down", "TERMINATED", "STOPPING", "STOPPED")
@@ -339,6 +339,7 @@ async def mend(app: App, cloud: Cloud, user: UserSnapshot, spec: Spec, weather: 
     problems = [] if synced.ok or excused.total() else [f"sync says {synced}"]
     problems += await disagreements(app.engine, cloud, user, spec, excused)
     if problems:
+        problems += [f"sync failed at: {each}" for each in failures_of(synced)]
         problems.append(f"the plan was: {[str(change) for change in synced.plan.changes]}, busy {synced.plan.busy}")
     rows = await find_nodes(app.engine, states=LIVE)
     gone = await actions.teardown_async([node.id for node in rows], app=app)
@@ -349,10 +350,14 @@ async def mend(app: App, cloud: Cloud, user: UserSnapshot, spec: Spec, weather: 
 
 def missing(synced: SyncResult) -> Counter[str]:
     """Nodes of each layout that the cloud had no room for, where that is all that went wrong."""
-    failures = [*synced.failures, *synced.launched.failures, *synced.torn_down.failures, *synced.torn_down.leftovers]
+    failures = failures_of(synced)
     if all(isinstance(each, NodeFailure) and isinstance(each.error, EXCUSES) for each in failures):
         return Counter(each.layout for each in failures if isinstance(each, NodeFailure))
     return Counter()
+
+
+def failures_of(synced: SyncResult) -> list[NodeFailure | OgcError]:
+    return [*synced.failures, *synced.launched.failures, *synced.torn_down.failures, *synced.torn_down.leftovers]
 
 
 async def disagreements(

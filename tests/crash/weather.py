@@ -13,8 +13,11 @@ CLEAR_S = (4.0, 12.0)
 OUTAGE_S = (0.2, 1.5)
 """Shorter than the program's patience with one call."""
 
-SHARES = {"--lost-replies": 0.08, "--duplicates": 0.08, "--throttling": 0.08, "--late-deaths": 0.15}
+SHARES = {"--lost-replies": 0.08, "--duplicates": 0.08, "--late-deaths": 0.15}
 """The most of each."""
+THROTTLED = ("RunInstances", "DescribeInstances", "TerminateInstances")
+"""EC2's: whoever is throttled on Compute Engine waits for the next minute of the clock, and the run with it."""
+MOST_THROTTLING = 0.15
 SECONDS = {"--lag": 0.5, "--tag-lag": 0.5}
 ZONES = ("us-east-2a", "us-central1-a")
 """The layouts' first zones, which may be nearly full; their second ones never are."""
@@ -44,6 +47,10 @@ def _options(draw: random.Random) -> Iterator[str]:
         value = draw.uniform(0, most)
         if draw.random() < 0.5:
             yield from (name, f"{value:.3f}")
+    throttling = draw.uniform(0, MOST_THROTTLING)
+    if draw.random() < 0.5:
+        for operation in THROTTLED:
+            yield from ("--throttling", f"{operation}={throttling:.3f}")
     if draw.random() < 0.5:
         yield from ("--slowness", f"0:{draw.uniform(0, 0.2):.3f}")
     for zone in ZONES:
