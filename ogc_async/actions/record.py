@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+import anyio
+
 from ogc_async.aio.batcher import Batcher
+from ogc_async.aio.finish import outlast
 from ogc_async.db import Engine
 from ogc_async.db.nodes import pin_host_keys
 from ogc_async.db.results import StepStart, finish_actions, grow_actions, start_actions
 from ogc_async.events import Events, OutputArrived, StepFinished, StepStarted
-from ogc_async.types import NodeSnapshot, StepResult
+from ogc_async.types import NodeSnapshot, StepResult, StepState
+
+RECORD_TIMEOUT_S = 10.0
 
 
 class Record:
@@ -47,8 +53,14 @@ class Record:
         return NodeRecord(self, node)
 
     async def started(self, node: NodeSnapshot, script: str, sha256: str) -> int:
-        """Write that a step began; returns the action's id."""
-        action_id = await self._starts.submit(StepStart(node.id, self._kind, script, sha256))
+        """Write that a step began; returns the action's id. Whoever is cancelled here finds the step as interrupted."""
+        writing = asyncio.ensure_future(self._starts.submit(StepStart(node.id, self._kind, script, sha256)))
+        try:
+            action_id = await outlast(writing)
+        except asyncio.CancelledError:
+            if writing.done() and not writing.cancelled() and writing.exception() is None:
+                await self._break_off(writing.result(), script, sha256)
+            raise
         self._events.publish(StepStarted(node.id, node.name, node.layout, script))
         return action_id
 
@@ -64,6 +76,12 @@ class Record:
     async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
         """Write the output so far."""
         await self._growth.submit((action_id, output, output_bytes))
+
+    async def _break_off(self, action_id: int, script: str, sha256: str) -> None:
+        """The step is on record, and will never run."""
+        result = StepResult(script=script, state=StepState.INTERRUPTED, exit_code=None, seconds=0.0, sha256=sha256)
+        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
+            await self._ends.submit((action_id, result))
 
     async def _write_starts(self, starts: list[StepStart]) -> Sequence[int]:
         return await start_actions(self._engine, starts)

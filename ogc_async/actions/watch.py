@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -74,7 +74,8 @@ class Watch:
             return
         try:
             nodes = [waiter.node for waiter in waiting.values()]
-            seen = await self._provider.describe(describe_request(nodes, owner=self._owner, scope=self._scope))
+            request = describe_request(nodes, owner=self._owner, scope=self._scope)
+            seen = await self._provider.describe(replace(request, is_patient=True))
         except ProviderError as error:
             self._answer(waiting, dict.fromkeys(waiting, error) if not error.retryable else {})
             return
@@ -115,4 +116,5 @@ def describe_request(nodes: Iterable[NodeSnapshot], *, owner: str, scope: str) -
         scope=scope,
         tokens=tuple(dict.fromkeys(node.token for node in nodes if not node.instance_id)),
         instance_ids=tuple(node.instance_id for node in nodes if node.instance_id),
+        id_tokens=tuple(dict.fromkeys(node.token for node in nodes if node.instance_id)),
     )

@@ -79,8 +79,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--quota", type=int, default=default.quota, metavar="N", help="machines that may run in a region")
     add("--late-deaths", type=float, default=0.0, metavar="SHARE", help="of machines that end while they boot")
     add("--lag", type=float, default=0.0, metavar="SECONDS", help="until a new machine shows up in descriptions")
+    add("--tag-lag", type=float, default=0.0, metavar="SECONDS", help="until its tags do")
+    add("--slowness", type=_span, default=default.slowness, metavar="MIN:MAX", help="seconds more a call, drawn anew")
     add("--lost-replies", type=float, default=0.0, metavar="SHARE", help="of calls that work and are never answered")
-    add("--fault", action="append", default=[], metavar="OP=FAULT", help="lost-reply, unavailable or a code, once")
+    add("--duplicates", type=float, default=0.0, metavar="SHARE", help="of calls that are carried out twice")
+    add("--throttling", type=_pair, action="append", default=[], metavar="OP=SHARE", help="refused; * is any other")
+    add("--outage", type=_time, action="append", default=[], metavar="FROM:SECONDS", help="when all is unavailable")
+    add("--cut", type=_time, action="append", default=[], metavar="FROM:SECONDS", help="when connections break off")
+    add("--fault", action="append", default=[], metavar="OP=FAULT", help="lost-reply, twice, cut, a code…: once")
     add("--deny", action="append", default=[], metavar="OP", help="an operation that the credentials may not call")
     add("--no-limits", action="store_true", help="without the clouds' request limits")
     add("--google-project", default=default.google_project, help="the project that Compute Engine knows (%(default)s)")
@@ -105,7 +111,13 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
         quota=options.quota,
         late_deaths=options.late_deaths,
         lag=options.lag,
+        tag_lag=options.tag_lag,
+        slowness=options.slowness,
         lost_replies=options.lost_replies,
+        duplicates=options.duplicates,
+        throttling=dict(options.throttling),
+        outages=tuple(options.outage),
+        cuts=tuple(options.cut),
         faults=tuple(options.fault),
         denied=frozenset(options.deny),
         has_limits=not options.no_limits,
@@ -124,6 +136,14 @@ def _span(text: str) -> tuple[float, float]:
     if not 0 <= span[0] <= span[1]:
         raise argparse.ArgumentTypeError(f"{text!r} is not MIN:MAX in seconds")
     return span
+
+
+def _time(text: str) -> tuple[float, float]:
+    """``FROM:SECONDS``."""
+    start, separator, lasts = text.partition(":")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is not FROM:SECONDS")
+    return float(start), float(lasts)
 
 
 def _pair(text: str) -> tuple[str, float]:

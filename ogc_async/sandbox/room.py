@@ -63,6 +63,10 @@ class Machine:
         """It takes up room."""
         return self.state in (State.PENDING, State.RUNNING)
 
+    def tags_at(self, now: float, lag: float) -> dict[str, str]:
+        """What descriptions show of its tags: none while it is too young."""
+        return self.tags if now >= self.launched_at + lag else {}
+
 
 class MachineRoom:
     """Holds every machine that there ever was, and moves each through its life in a task of its own."""

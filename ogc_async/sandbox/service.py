@@ -89,13 +89,14 @@ class Sandbox:
             "now": self._clock.now(),
             "instances": {"aws": self._ec2.instances(), "google": self._compute.instances()},
             "calls": {"aws": self._ec2.traffic.counts(), "google": self._compute.traffic.counts()},
+            "faults": {"aws": self._ec2.traffic.faults(), "google": self._compute.traffic.faults()},
             "key_pairs": left["key_pairs"],
             "firewalls": [*left["firewalls"], *self._compute.firewalls()],
             "homes": self._hosts.homes(),
         }
 
     def add_faults(self, *faults: str) -> None:
-        """Plan faults, ``Operation=fault`` each, in every cloud that has the operation. Raises ``ValueError``."""
+        """Plan faults in every cloud, as the setting ``faults`` has them. Raises ``ValueError``."""
         for traffic in (self._ec2.traffic, self._compute.traffic):
             traffic.add_faults(faults)
 
@@ -115,7 +116,9 @@ class Sandbox:
             faults = json.loads(await request.text())
             self.add_faults(*map(str, faults))
         except (ValueError, TypeError) as error:
-            raise web.HTTPBadRequest(text=f"a JSON list of Operation=fault is needed: {error}\n") from None
+            raise web.HTTPBadRequest(
+                text=f"a JSON list of faults, OPERATION=FAULT each, is needed: {error}\n"
+            ) from None
         return web.json_response({"planned": len(faults)})
 
 

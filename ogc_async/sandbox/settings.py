@@ -58,7 +58,24 @@ class SandboxSettings:
     """Share of machines that end while they boot, for lack of capacity."""
     lag: float = 0.0
     """Until a new machine shows up in descriptions."""
+    tag_lag: float = 0.0
+    """Until a new machine's tags show up in descriptions, and filters by them find it."""
+    slowness: tuple[float, float] = (0.0, 0.0)
+    """Seconds that each call takes beyond its latency, drawn evenly between these two."""
     lost_replies: float = 0.0
     """Share of calls that take effect and whose reply never comes."""
+    duplicates: float = 0.0
+    """Share of calls that are carried out twice, as where a proxy repeats them; the second reply is the one heard."""
+    throttling: Mapping[str, float] = field(default_factory=dict)
+    """Share of calls by operation that are refused for their rate, as where others use the account too; ``*`` is every
+    other one's."""
+    outages: tuple[tuple[float, float], ...] = ()
+    """Start and length of each time during which every call is refused as unavailable."""
+    cuts: tuple[tuple[float, float], ...] = ()
+    """Start and length of each time during which every call's connection breaks, and nothing takes effect."""
     faults: tuple[str, ...] = ()
-    """``Operation=fault`` each, taken once, in order: ``lost-reply``, ``unavailable``, or an error code."""
+    """``Operation=fault`` each, taken once, in order.
+
+    A fault is ``lost-reply``, ``unavailable``, ``throttled``, ``twice``, ``cut``, or an error code; ``outage=SECONDS``
+    and ``cut=SECONDS`` hold for every call from now on.
+    """

@@ -128,9 +128,15 @@ class LaunchFailure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribeRequest:
-    """Which machines to describe: of these batches, or these ids, of one owner and scope. At least one is given."""
+    """Which machines to describe: of these batches, or these ids, of one owner and scope. At least one is given.
+
+    ``id_tokens`` are the batches that the ids are of, as far as they are known: of many ids they make a shorter
+    question. ``is_patient`` says that machines which still boot may be left out of the answer.
+    """
 
     owner: str
     scope: str
     tokens: tuple[str, ...] = ()
     instance_ids: tuple[str, ...] = ()
+    id_tokens: tuple[str, ...] = ()
+    is_patient: bool = False

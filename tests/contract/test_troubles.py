@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from ogc_async.errors import NoCapacity, ProviderError, QuotaExceeded
+import pytest
+
+from ogc_async.errors import NoCapacity, ProviderError, QuotaExceeded, ResourceInUse
 from ogc_async.providers.base import Provider
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest
 from tests.contract.bodies import Body, Can, World, on_bodies
@@ -32,6 +34,16 @@ async def outcomes(provider: Provider, request: LaunchRequest) -> list[Instance 
     except ProviderError as error:
         return [error] * len(request.names)
     return [each.error if isinstance(each, LaunchFailure) else each for each in answers]
+
+
+async def until_released(provider: Provider, world: World) -> None:
+    """Machines that end still use their firewall."""
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            try:
+                return await provider.release("web", owner=world.owner, scope=world.scope)
+            except ResourceInUse:
+                await asyncio.sleep(0.05)
 
 
 def name_of(answer: Instance | ProviderError) -> str:
@@ -81,6 +93,47 @@ async def test_a_cloud_that_is_overloaded_or_asks_to_slow_down_is_asked_again(tr
         answers = await outcomes(provider, world.request(2))
         assert all(isinstance(each, Instance) for each in answers)
         assert len(await provider.list_owned(world.owner)) == 2
+
+
+@on_bodies(Can.TROUBLE)
+async def test_calls_that_are_all_carried_out_twice_make_nothing_twice(troubled: Troubled, body: Body) -> None:
+    world = troubled("--duplicates", "1")
+    async with opened(world) as provider:
+        answers = await outcomes(provider, world.request(3))
+        launched = [each.id for each in answers if isinstance(each, Instance)]
+        assert len(launched) == 3, answers
+        assert sorted(each.id for each in await provider.list_owned(world.owner)) == sorted(launched)
+        ended = await provider.terminate(launched)
+        assert not any(isinstance(each, ProviderError) for each in ended.values()), ended
+        await until_released(provider, world)
+
+
+@pytest.mark.parametrize("how", ["--outage", "--cut"])
+@on_bodies(Can.TROUBLE)
+async def test_an_outage_is_sat_out(troubled: Troubled, body: Body, how: str) -> None:
+    world = troubled(how, "0:1.5")
+    async with opened(world) as provider:
+        answers = await outcomes(provider, world.request(2))
+        assert all(isinstance(each, Instance) for each in answers), answers
+        assert len(await provider.list_owned(world.owner)) == 2
+
+
+@pytest.mark.parametrize("how", ["--lag", "--tag-lag"])
+@on_bodies(Can.TROUBLE)
+async def test_machines_that_are_not_shown_yet_are_launched_once_and_found_later(
+    troubled: Troubled, body: Body, how: str
+) -> None:
+    world = troubled(how, "1")
+    request = world.request(2)
+    async with opened(world) as provider, opened(world) as other_process:
+        first = await outcomes(provider, request)
+        again = await outcomes(other_process, request)
+        assert [name_of(each) for each in first] == [name_of(each) for each in again]
+        wanted = DescribeRequest(owner=world.owner, scope=world.scope, tokens=(request.token,))
+        async with asyncio.timeout(DEADLINE_S):
+            while len(seen := await provider.describe(wanted)) < 2:
+                await asyncio.sleep(0)
+        assert sorted(seen) == sorted(name_of(each) for each in first)
 
 
 @on_bodies(Can.TROUBLE)

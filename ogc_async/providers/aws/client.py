@@ -20,6 +20,7 @@ from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
 from ogc_async.providers.aws.limits import Limits, place_of
+from ogc_async.providers.aws.parsing import ParserFactory
 from ogc_async.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
@@ -187,6 +188,7 @@ def open_session(settings: Settings) -> AioSession:
     if profile not in _sessions:
         # Settings are the one reader of the environment: AWS_PROFILE is taken from there, or not at all.
         session = AioSession(session_vars={"profile": (None, None, None, None)})
+        session.register_component("response_parser_factory", ParserFactory())
         if profile is not None:
             session.set_config_variable("profile", profile)
             resolver = session.get_component("credential_provider")

@@ -41,6 +41,9 @@ CONDITIONS = 20
 INSERT_TIMEOUT_S = 300.0
 """A bulk insert shows every machine, or says why not, within minutes."""
 
+APPEAR_S = 10.0
+"""How long a machine whose name is taken already may not carry its labels in lists yet."""
+
 REMEMBERED = 20_000
 """Machines whose end is remembered; the oldest are forgotten first."""
 
@@ -105,9 +108,13 @@ class Instances:
                 "zoneOperations.get", zone=zone, operation=str((operation or {})["name"])
             )
         missing = [name for name in request.names if name not in found]
+        if operation is None:
+            found |= await self._appear(request, zone, missing)
         reasons = await self._reasons(zone, operation) if missing else {}
-        summary = operation_error(operation or {}, "instances.bulkInsert") or _not_ours(zone)
-        return [found.get(name) or LaunchFailure(name, reasons.get(name) or summary) for name in request.names]
+        summary = operation_error(operation, "instances.bulkInsert") if operation else _not_ours(zone)
+        return [
+            found.get(name) or _outcome(request, zone, name, reasons.get(name) or summary) for name in request.names
+        ]
 
     async def describe(self, request: DescribeRequest) -> dict[str, Instance]:
         """What there is of these batches and ids, a listing a zone; what was there and is no more is terminated."""
@@ -156,6 +163,15 @@ class Instances:
         conditions = [label_is(TAG_SCOPE, request.scope), label_is(TAG_BATCH, request.token)]
         found = await self._list(zone, both(conditions))
         return {each.name: each for each in found.values() if each.name in request.names}
+
+    async def _appear(self, request: LaunchRequest, zone: str, names: Sequence[str]) -> dict[str, Instance]:
+        """The batch's machines of these names, once the zone's list shows them all, or after a while."""
+        deadline = self._client.clock() + APPEAR_S
+        found: dict[str, Instance] = {}
+        while not all(name in found for name in names) and self._client.clock() < deadline:
+            await self._client.sleep(self._settings.ogc_poll_s)
+            found = await self._batch(request, zone)
+        return found
 
     async def _list(self, zone: str, filter_: str) -> dict[str, Instance]:
         found = [
@@ -372,6 +388,14 @@ def _unfinished(operation: Mapping[str, Any] | None) -> ServiceUnavailable:
     name = (operation or {}).get("name")
     message = f"operation {name} shows neither machines nor errors after {INSERT_TIMEOUT_S:g} s"
     return ServiceUnavailable(message, provider=PROVIDER, operation="instances.bulkInsert", retryable=True)
+
+
+def _outcome(request: LaunchRequest, zone: str, name: str, error: ProviderError | None) -> Instance | LaunchFailure:
+    """Of a name that no list shows. Its operation went well: it is there, and too young to be shown."""
+    if error is not None:
+        return LaunchFailure(name, error)
+    instance_id, state = f"{zone}/{name}", InstanceState.PENDING
+    return Instance(id=instance_id, state=state, token=request.token, launch_index=-1, zone=zone, name=name)
 
 
 def _not_ours(zone: str) -> ProviderError:

@@ -25,7 +25,7 @@ from ogc_async.sandbox.compute.network import default_firewalls
 from ogc_async.sandbox.compute.project import Instance, Project
 from ogc_async.sandbox.room import ENDED_BY_USER, NO_CAPACITY, MachineRoom
 from ogc_async.sandbox.settings import SandboxSettings
-from ogc_async.sandbox.traffic import LOST_REPLY, UNAVAILABLE, Traffic
+from ogc_async.sandbox.traffic import CUT, LOST_REPLY, THROTTLED, TWICE, UNAVAILABLE, Traffic
 
 ROOT = "/compute/v1/"
 TOKEN = "token"  # noqa: S105  # the path's name
@@ -77,7 +77,7 @@ class Compute:
         fault = self.traffic.next_fault(TOKEN)
         await self.traffic.travel(TOKEN)
         try:
-            if fault and fault != LOST_REPLY:
+            if fault and fault not in (LOST_REPLY, TWICE, CUT):
                 self.traffic.count_refused(TOKEN)
                 error = {"error": "internal_failure", "error_description": "Backend Error"}
                 return web.json_response(error, status=503)
@@ -86,7 +86,7 @@ class Compute:
             self.traffic.count_refused(TOKEN)
             return web.json_response({"error": "invalid_grant", "error_description": str(error)}, status=400)
         await self.traffic.travel(TOKEN)
-        return _lose(request) if fault == LOST_REPLY else web.json_response(granted)
+        return _lose(request) if fault in (LOST_REPLY, CUT) else web.json_response(granted)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         tail = request.path.removeprefix(ROOT)
@@ -112,16 +112,17 @@ class Compute:
             self._project.minutes.take(method.group, _region(method, path))
         fault = self.traffic.next_fault(method.name)
         await self.traffic.travel(method.name)
-        if fault == UNAVAILABLE:
-            raise Refused("backendError", "The service is currently unavailable.")
+        if fault == CUT:
+            return None
         # A fault in capitals is one of the operation, which is accepted first.
-        if fault and fault != LOST_REPLY and not fault.isupper():
-            raise planned(fault)
+        if fault and fault not in (LOST_REPLY, TWICE) and not fault.isupper():
+            raise _refusal(fault)
         body = _body(await request.text())
         tail = request.path.removeprefix(ROOT)
         call = Call(self._project, method.name, tail, path, query, body, fault if fault.isupper() else "")
-        answer = method.run(call)
-        reply: Fields = await answer if inspect.isawaitable(answer) else answer
+        if fault == TWICE:
+            await _answer(method, call)
+        reply = await _answer(method, call)
         reply = fields.select(reply, query.get("fields", ""))
         await self.traffic.travel(method.name)
         return None if fault == LOST_REPLY else reply
@@ -135,6 +136,20 @@ class Compute:
         if method.name in self._settings.denied:
             where = request.path.removeprefix(ROOT)
             raise Refused("forbidden", f"Required 'compute.{method.name}' permission for '{where}'")
+
+
+async def _answer(method: Method, call: Call) -> Fields:
+    answer = method.run(call)
+    reply: Fields = await answer if inspect.isawaitable(answer) else answer
+    return reply
+
+
+def _refusal(fault: str) -> Refused:
+    if fault == UNAVAILABLE:
+        return Refused("backendError", "The service is currently unavailable.")
+    if fault == THROTTLED:
+        return Refused("rateLimitExceeded", "Rate Limit Exceeded")
+    return planned(fault)
 
 
 def _disabled(project: Project) -> Refused:
@@ -184,7 +199,7 @@ def _reply(reply: Fields, status: int = 200) -> web.Response:
 
 
 def _lose(request: web.Request) -> web.Response:
-    """The call took effect; its caller sees the connection break."""
+    """Whether or not the call took effect, its caller sees the connection break."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

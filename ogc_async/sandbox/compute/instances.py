@@ -142,6 +142,7 @@ def get_serial_port_output(call: Call) -> Fields:
 def describe(project: Project, instance: Instance) -> Fields:
     """An instance as replies show it."""
     machine = instance.machine
+    labels = machine.tags_at(project.clock.now(), project.settings.tag_lag)
     zone = f"zones/{machine.zone}"
     described: Fields = {
         "kind": "compute#instance",
@@ -158,8 +159,8 @@ def describe(project: Project, instance: Instance) -> Fields:
         "startRestricted": False,
         "tags": {"fingerprint": fingerprint(instance.network_tags)},
         "metadata": {"kind": "compute#metadata", "fingerprint": fingerprint(instance.metadata)},
-        "labelFingerprint": fingerprint(machine.tags),
-        "fingerprint": fingerprint([machine.id, machine.tags, instance.metadata]),
+        "labelFingerprint": fingerprint(labels),
+        "fingerprint": fingerprint([machine.id, labels, instance.metadata]),
         "networkInterfaces": [_interface(project, instance)],
         "disks": [_disk(project, instance)],
         "scheduling": instance.scheduling,
@@ -167,7 +168,7 @@ def describe(project: Project, instance: Instance) -> Fields:
     }
     optional: Fields = {
         "hostname": instance.hostname,
-        "labels": dict(machine.tags),
+        "labels": dict(labels),
         "serviceAccounts": instance.service_accounts,
     }
     described |= {name: value for name, value in optional.items() if value}

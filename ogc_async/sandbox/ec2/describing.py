@@ -8,7 +8,7 @@ from itertools import groupby
 
 from ogc_async.sandbox.ec2.errors import Refused
 from ogc_async.sandbox.ec2.filters import Field, page, select
-from ogc_async.sandbox.ec2.region import ACCOUNT, STATES, Fields, Instance, Region, tag_set
+from ogc_async.sandbox.ec2.region import ACCOUNT, STATES, Fields, Instance, Region, Tags, tag_set
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.room import State
 
@@ -23,7 +23,7 @@ def describe_instances(region: Region, parameters: Parameters) -> Fields:
         message = "The parameter instancesSet cannot be used with the parameter maxResults"
         raise Refused("InvalidParameterCombination", message)
     found = find_instances(region, ids) if ids else list(region.visible())
-    chosen, token = page(select(found, parameters, fields(region), _tags), parameters, smallest=5, largest=1000)
+    chosen, token = _page(region, found, parameters)
     runs = groupby(chosen, key=lambda each: each.reservation)
     return {"reservationSet": [describe_reservation(region, list(run)) for _, run in runs], "nextToken": token}
 
@@ -36,7 +36,7 @@ def describe_instance_status(region: Region, parameters: Parameters) -> Fields:
     found = find_instances(region, ids) if ids else list(region.visible())
     if not parameters.flag("IncludeAllInstances"):
         found = [each for each in found if each.machine.state is State.RUNNING]
-    chosen, token = page(select(found, parameters, fields(region), _tags), parameters, smallest=5, largest=1000)
+    chosen, token = _page(region, found, parameters)
     return {"instanceStatusSet": [_status(each) for each in chosen], "nextToken": token}
 
 
@@ -88,13 +88,15 @@ def find_instances(region: Region, ids: Iterable[str]) -> list[Instance]:
     return [known[each] for each in wanted]
 
 
-def describe_reservation(region: Region, instances: list[Instance]) -> Fields:
-    """One launch, with those of its instances that are shown."""
+def describe_reservation(region: Region, instances: list[Instance], *, is_launch: bool = False) -> Fields:
+    """One launch, with those of its instances that are shown; the launch's own reply shows tags from the start."""
     return {
         "reservationId": instances[0].reservation,
         "ownerId": ACCOUNT,
         "groupSet": [],
-        "instancesSet": [_instance(region, each) for each in instances],
+        "instancesSet": [
+            _instance(region, each, each.machine.tags if is_launch else region.shown_tags(each)) for each in instances
+        ],
     }
 
 
@@ -129,15 +131,16 @@ def fields(region: Region) -> dict[str, Field[Instance]]:
     }
 
 
-def _tags(instance: Instance) -> dict[str, str]:
-    return instance.machine.tags
+def _page(region: Region, found: Iterable[Instance], parameters: Parameters) -> tuple[list[Instance], str | None]:
+    chosen = select(found, parameters, fields(region), region.shown_tags)
+    return page(chosen, parameters, smallest=5, largest=1000)
 
 
 def _group_names(region: Region, instance: Instance) -> Iterator[str]:
     return (region.groups[each].name for each in instance.group_ids if each in region.groups)
 
 
-def _instance(region: Region, instance: Instance) -> Fields:
+def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
     machine, image = instance.machine, instance.image
     is_there = machine.state in (State.PENDING, State.RUNNING)
     host_name = f"ip-{machine.private_ip.replace('.', '-')}.{region.name}.compute.internal"
@@ -177,7 +180,7 @@ def _instance(region: Region, instance: Instance) -> Fields:
         "virtualizationType": "hvm",
         "instanceLifecycle": "spot" if instance.is_spot else None,
         "clientToken": instance.token,
-        "tagSet": tag_set(machine.tags),
+        "tagSet": tag_set(tags),
         "hypervisor": "xen",
         "ebsOptimized": False,
         "enaSupport": True,

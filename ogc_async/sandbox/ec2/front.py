@@ -21,7 +21,7 @@ from ogc_async.sandbox.ec2.region import Fields, Instance, Region
 from ogc_async.sandbox.ec2.wire import Parameters, error_reply, reply
 from ogc_async.sandbox.room import MachineRoom
 from ogc_async.sandbox.settings import SandboxSettings
-from ogc_async.sandbox.traffic import LOST_REPLY, UNAVAILABLE, Traffic
+from ogc_async.sandbox.traffic import CUT, LOST_REPLY, THROTTLED, TWICE, UNAVAILABLE, Traffic
 
 SSM_PREFIX = "AmazonSSM."
 NARROWING = ("Filter", "MaxResults")
@@ -104,10 +104,12 @@ class Ec2:
     async def _run(self, operation: str, run: Any) -> Fields | None:
         fault = self.traffic.next_fault(operation)
         await self.traffic.travel(operation)
-        if fault == UNAVAILABLE:
-            raise Refused("Unavailable", "The server is overloaded and can't handle the request.", 503)
-        if fault and fault != LOST_REPLY:
-            raise Refused(fault, "The request was refused, as planned.", 500 if "Capacity" in fault else 400)
+        if fault == CUT:
+            return None
+        if fault and fault not in (LOST_REPLY, TWICE):
+            raise _refusal(fault)
+        if fault == TWICE:
+            run()
         fields: Fields = run()
         await self.traffic.travel(operation)
         return None if fault == LOST_REPLY else fields
@@ -130,8 +132,16 @@ class Ec2:
         return self._regions[caller.region]
 
 
+def _refusal(fault: str) -> Refused:
+    if fault == UNAVAILABLE:
+        return Refused("Unavailable", "The server is overloaded and can't handle the request.", 503)
+    if fault == THROTTLED:
+        return throttled()
+    return Refused(fault, "The request was refused, as planned.", 500 if "Capacity" in fault else 400)
+
+
 def _lose(request: web.Request) -> web.Response:
-    """The call took effect; its caller sees the connection break."""
+    """Whether or not the call took effect, its caller sees the connection break."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

@@ -62,7 +62,7 @@ def run_instances(region: Region, parameters: Parameters) -> Fields:
         region.tokens[scope] = bound
     zone, count = _find_room(region, wanted)
     bound.instances = _launch(region, parameters, wanted, zone, count)
-    return describe_reservation(region, bound.instances)
+    return describe_reservation(region, bound.instances, is_launch=True)
 
 
 def _again(region: Region, bound: Bound) -> Fields:
@@ -72,7 +72,7 @@ def _again(region: Region, bound: Bound) -> Fields:
             "The request to launch an instance uses the same client token as a previous request for which the "
             "instance has been terminated.",
         )
-    return describe_reservation(region, bound.instances)
+    return describe_reservation(region, bound.instances, is_launch=True)
 
 
 def _read(region: Region, parameters: Parameters) -> Wanted:

@@ -151,6 +151,10 @@ class Region:
             return False
         return machine.ended_at is None or now < machine.ended_at + FORGOTTEN_AFTER_S
 
+    def shown_tags(self, instance: Instance) -> Tags:
+        """What descriptions show of the instance's tags."""
+        return instance.machine.tags_at(self.clock.now(), self.settings.tag_lag)
+
     def take_resources(self, operation: str, count: int) -> None:
         """A token a machine. Raises :class:`Refused` where there are too few."""
         if self.settings.has_limits and not self.buckets.take_resources(operation, count):

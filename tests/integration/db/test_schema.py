@@ -30,7 +30,7 @@ from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
 HEAD = "0004"
-TABLES = {"users", "nodes", "actions"}
+TABLES = {"users", "nodes", "actions", "milestones", "pace_levels"}
 WRONG = "hunter2-the-wrong-one"
 
 Alembic = Callable[..., "subprocess.CompletedProcess[str]"]

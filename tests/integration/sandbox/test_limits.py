@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from asyncssh import generate_private_key
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
 
 from tests.cloud import Cloud, running_sandbox
@@ -166,6 +167,84 @@ def test_faults_are_planned_over_the_admin_page(start: Start) -> None:
     for bad in ("nonsense", '["nonsense"]', "{"):
         with pytest.raises(urllib.error.HTTPError, match="400"):
             plan(bad)
+
+
+def test_an_outage_refuses_every_call_for_its_time(start: Start) -> None:
+    cloud = start("--time-scale", "0.000001")
+    plan(cloud, "outage=1")
+    for call in (lambda: run(cloud), client_of(cloud).describe_instances, client_of(cloud).describe_key_pairs):
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 503)
+    assert cloud.state()["faults"]["aws"] == {"unavailable": 3}
+    assert cloud.instances() == []
+
+
+def test_an_outage_that_is_over_or_still_to_come_refuses_nothing(start: Start) -> None:
+    cloud = start("--outage", "0:0", "--outage", "1000000:1", "--cut", "1000000:1")
+    assert len(run(cloud)) == 1
+
+
+def test_a_cut_breaks_every_connection_and_nothing_takes_effect(start: Start) -> None:
+    cloud = start("--cut", "0:1000000")
+    for call in (
+        client_of(cloud).describe_instances,
+        lambda: client_of(cloud).import_key_pair(KeyName="x", PublicKeyMaterial=b"x"),
+    ):
+        with pytest.raises((ConnectionClosedError, EndpointConnectionError, HTTPClientError)):
+            call()
+    assert cloud.state()["key_pairs"] == []
+
+
+def test_a_call_that_is_carried_out_twice_launches_once_under_its_token(start: Start) -> None:
+    cloud = start()
+    plan(cloud, "RunInstances=twice", "TerminateInstances=twice")
+    launched = run(cloud, 2, ClientToken="once")
+    assert len(cloud.instances()) == len(launched) == 2
+    client_of(cloud).terminate_instances(InstanceIds=[each["InstanceId"] for each in launched])
+    plan(cloud, "ImportKeyPair=twice")
+    assert refusal(lambda: import_key(cloud)) == ("InvalidKeyPair.Duplicate", 400)
+    assert cloud.state()["key_pairs"] == ["twice"]
+
+
+def test_all_calls_may_be_carried_out_twice_or_refused_for_their_rate(start: Start) -> None:
+    cloud = start("--duplicates", "1")
+    run(cloud, 2, ClientToken="once")
+    assert len(cloud.instances()) == 2
+    busy = client_of(start("--throttling", "DescribeInstances=1"))
+    assert refusal(busy.describe_instances) == ("RequestLimitExceeded", 503)
+    assert busy.describe_regions()["Regions"]
+
+
+def test_young_tags_are_in_the_launchs_reply_and_in_no_description_yet(start: Start) -> None:
+    cloud = start("--tag-lag", "1000000")
+    tags = [{"Key": "colour", "Value": "red"}]
+    [launched] = run(cloud, TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
+    assert launched["Tags"] == tags
+    client = client_of(cloud)
+    [reservation] = client.describe_instances()["Reservations"]
+    assert reservation["Instances"][0]["InstanceId"] == launched["InstanceId"]
+    assert reservation["Instances"][0]["Tags"] == []
+    assert client.describe_instances(Filters=[{"Name": "tag:colour", "Values": ["red"]}])["Reservations"] == []
+    assert client.describe_tags()["Tags"] == []
+
+
+def test_slow_calls_take_their_time_by_the_sandboxs_clock(start: Start) -> None:
+    cloud = start("--slowness", "600:900", "--time-scale", "1000")
+    before = cloud.state()["now"]
+    client_of(cloud).describe_regions()
+    assert cloud.state()["now"] - before >= 600
+
+
+def import_key(cloud: Cloud) -> None:
+    material = generate_private_key("ssh-ed25519").export_public_key()
+    client_of(cloud).import_key_pair(KeyName="twice", PublicKeyMaterial=material)
+
+
+def plan(cloud: Cloud, *faults: str) -> None:
+    body = json.dumps(faults).encode()
+    with urllib.request.urlopen(f"{cloud.endpoint}/_sandbox/faults", body, timeout=30) as reply:
+        assert json.load(reply) == {"planned": len(faults)}
 
 
 def test_the_same_seed_gives_the_same_world(start: Start) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ogc_async.errors import InvalidRequest, NoCapacity, ServiceUnavailable, Unauthorized
-from ogc_async.providers.aws.instances import read_instance, run_parameters
+from ogc_async.providers.aws.instances import read_instance, run_parameters, searches
 from ogc_async.providers.aws.userdata import shutdown_after
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure
 from tests.unit.providers.aws.conftest import Open
@@ -135,7 +135,33 @@ async def test_a_description_asks_by_filter_with_at_most_200_values(open_with: O
     assert all(each["tag:ogc:scope"] == ["s"] and each["tag:ogc:owner"] == ["adam"] for each in asked)
     assert [each["tag:ogc:batch"] for each in asked if "tag:ogc:batch" in each] == [["t-1", "t-2"]]
     assert sorted(len(each["instance-id"]) for each in asked if "instance-id" in each) == [50, 200, 200]
-    assert all(100 <= call["MaxResults"] <= 200 for call in script.of("DescribeInstances"))
+    assert all(call["MaxResults"] == 1000 for call in script.of("DescribeInstances"))
+
+
+def test_many_ids_are_asked_for_by_their_batches_and_few_by_themselves() -> None:
+    def names(count: int) -> list[list[str]]:
+        ids = tuple(f"i-{each}" for each in range(count))
+        request = DescribeRequest(owner="adam", scope="s", instance_ids=ids, id_tokens=("t-1", "t-2"))
+        return [[each["Name"] for each in search] for search in searches(request)]
+
+    assert names(201) == [["tag:ogc:batch", "tag:ogc:owner", "tag:ogc:scope"]]
+    assert names(200) == [["instance-id", "tag:ogc:owner", "tag:ogc:scope"]]
+
+
+def test_a_patient_caller_does_not_hear_of_machines_that_still_boot() -> None:
+    request = DescribeRequest(owner="adam", scope="s", instance_ids=("i-1",), is_patient=True)
+    [search] = searches(request)
+    [states] = [each["Values"] for each in search if each["Name"] == "instance-state-name"]
+    assert sorted(states) == ["running", "shutting-down", "stopped", "stopping", "terminated"]
+
+
+async def test_what_was_not_asked_for_is_not_answered_though_its_batch_was_looked_through(open_with: Open) -> None:
+    reservation = {"Instances": [described(each) for each in range(300)]}
+    script = Script(DescribeInstances={"Reservations": [reservation]})
+    ids = tuple(described(each)["InstanceId"] for each in range(250))
+    request = DescribeRequest(owner="adam", scope="s", instance_ids=ids, id_tokens=("token-1",))
+    assert set(await open_with(script).describe(request)) == set(ids)
+    assert len(script.of("DescribeInstances")) == 1
 
 
 def test_an_instance_is_read_whole() -> None:
