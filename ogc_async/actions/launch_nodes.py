@@ -14,20 +14,19 @@ from anyio.abc import TaskGroup
 from ogc_async.actions.batching import Batching, Order, Share, batching_of
 from ogc_async.actions.context import Context, failure
 from ogc_async.actions.lease import Lease
+from ogc_async.actions.parts import Part, Wave
 from ogc_async.actions.preflight import Checked, check_layouts
-from ogc_async.actions.shared_batch import SharedBatch, is_certain
-from ogc_async.actions.watch import Verdict, Watch
+from ogc_async.actions.shared_batch import is_certain
+from ogc_async.actions.watch import Watch, judge_boot
 from ogc_async.actions.withdraw import withdraw
 from ogc_async.aio.finish import finish
 from ogc_async.aio.gather import unwrapped_group
 from ogc_async.db.nodes import get_nodes, move_nodes, record_running, set_usernames
-from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, ProviderError, StaleNode
+from ogc_async.errors import DeadlineExceeded, NoCapacity, OgcError, ProviderError, StaleNode
 from ogc_async.plan import next_offer, offers
-from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
     Instance,
-    InstanceState,
     LaunchResult,
     NodeFailure,
     NodeSnapshot,
@@ -79,30 +78,6 @@ async def _launch(checked: Sequence[Checked], context: Context, lease: Lease) ->
     return run.result(parts)
 
 
-@dataclass(eq=False)
-class _Part:
-    """One layout's part of a launch: how many of its nodes run, how many are wanted, and what still goes on."""
-
-    checked: Checked
-    shares: list[Share]
-    wanted: int
-    quorum: int
-    up: list[int] = field(default_factory=list)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    prepared: dict[str, Prepared] = field(default_factory=dict)
-
-    @property
-    def node_ids(self) -> list[int]:
-        """All of the part's nodes, spares included."""
-        return [node.id for _, nodes in self.shares for node in nodes]
-
-    def arrive(self, node_ids: Iterable[int]) -> None:
-        """Nodes run; once there are enough of them, nobody waits for the others."""
-        self.up += node_ids
-        if self.quorum <= len(self.up) < len(self.node_ids):
-            self.scope.cancel()
-
-
 @dataclass(slots=True)
 class _Launch:
     """One call of ``launch``: who is up, who failed, and the watch of each provider."""
@@ -112,10 +87,10 @@ class _Launch:
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
     _nodes: dict[int, NodeSnapshot] = field(default_factory=dict)
-    _parts: dict[int, _Part] = field(default_factory=dict)
+    _parts: dict[int, Part] = field(default_factory=dict)
     _watches: dict[int, Watch] = field(default_factory=dict)
 
-    async def plan(self, checked: Sequence[Checked]) -> list[_Part]:
+    async def plan(self, checked: Sequence[Checked]) -> list[Part]:
         """Commit every node's row, with its batch's token, before any cloud hears of it."""
         orders = [
             Order(
@@ -130,15 +105,15 @@ class _Launch:
         placed = await self._batching().plan(orders)
         return [self._part(order, shares) for order, shares in zip(orders, placed, strict=True)]
 
-    async def launch_part(self, part: _Part, watches: TaskGroup) -> None:
+    async def launch_part(self, part: Part, watches: TaskGroup) -> None:
         """Launch a layout's batches side by side, until enough of its nodes run or nothing more can be done."""
         with part.scope:
             async with anyio.create_task_group() as work:
                 for share in part.shares:
-                    work.start_soon(self._launch_wave, _Wave(part, share, self._watch_of(part, watches), work))
+                    work.start_soon(self._launch_wave, Wave(part, share, self._watch_of(part, watches), work))
         await self._settle_up(part)
 
-    def result(self, parts: Sequence[_Part]) -> LaunchResult:
+    def result(self, parts: Sequence[Part]) -> LaunchResult:
         """The answer, in the layouts' order."""
         ids = [node_id for part in parts for node_id in part.node_ids]
         up = {node_id for part in parts for node_id in part.up}
@@ -148,9 +123,9 @@ class _Launch:
             [node_id for node_id in ids if node_id in self.pending],
         )
 
-    def _part(self, order: Order, shares: list[Share]) -> _Part:
+    def _part(self, order: Order, shares: list[Share]) -> Part:
         layout = order.checked.layout
-        part = _Part(order.checked, shares, layout.scale, min(layout.min_ready or layout.scale, layout.scale))
+        part = Part(order.checked, shares, layout.scale, min(layout.min_ready or layout.scale, layout.scale))
         for _, nodes in shares:
             for node in nodes:
                 self._nodes[node.id] = node
@@ -158,7 +133,7 @@ class _Launch:
                 self.context.tell_moved(node, NodeState.PLANNED)
         return part
 
-    async def _launch_wave(self, wave: _Wave) -> None:
+    async def _launch_wave(self, wave: Wave) -> None:
         try:
             prepared = await self._prepare(wave)
         except ProviderError as error:
@@ -170,7 +145,7 @@ class _Launch:
         if landed:
             await self._await_boot(wave, landed)
 
-    async def _prepare(self, wave: _Wave) -> Prepared:
+    async def _prepare(self, wave: Wave) -> Prepared:
         """What the wave's machine type needs to stand ready: once a layout, however many batches."""
         part, request = wave.part, wave.batch.request
         if request.instance_size not in part.prepared:
@@ -180,7 +155,7 @@ class _Launch:
                 await set_usernames(self.context.engine, dict.fromkeys(part.node_ids, prepared.username))
         return part.prepared[request.instance_size]
 
-    async def _ask(self, wave: _Wave, prepared: Prepared) -> tuple[list[NodeSnapshot], dict[int, ProviderError]]:
+    async def _ask(self, wave: Wave, prepared: Prepared) -> tuple[list[NodeSnapshot], dict[int, ProviderError]]:
         """The launch call: nodes with a machine, and why others, which may go on elsewhere, have none."""
         ours = await wave.batch.begin()
         begun = [node for node in wave.nodes if node.id in ours]
@@ -197,7 +172,7 @@ class _Launch:
         errors = {node.id: each for node in begun if isinstance(each := answers[node.id], ProviderError)}
         return landed, await self._refuse(wave, begun, errors)
 
-    async def _await_boot(self, wave: _Wave, nodes: list[NodeSnapshot]) -> None:
+    async def _await_boot(self, wave: Wave, nodes: list[NodeSnapshot]) -> None:
         limit = wave.part.checked.layout.timeouts.boot or self.context.settings.ogc_boot_timeout_s
         verdicts = await wave.watch.wait(nodes, limit)
         died: dict[int, ProviderError] = {}
@@ -218,7 +193,7 @@ class _Launch:
         self._go_on_elsewhere(wave, await self._refuse(wave, nodes, died))
 
     async def _refuse(
-        self, wave: _Wave, nodes: Sequence[NodeSnapshot], errors: Mapping[int, ProviderError]
+        self, wave: Wave, nodes: Sequence[NodeSnapshot], errors: Mapping[int, ProviderError]
     ) -> dict[int, ProviderError]:
         """Fail the nodes that no other offer can help; the rest, which lack capacity only, are returned."""
         movable: dict[int, ProviderError] = {
@@ -236,13 +211,13 @@ class _Launch:
             await self._fail(group, errors[group[0].id])
         return movable
 
-    def _go_on_elsewhere(self, wave: _Wave, refused: Mapping[int, ProviderError]) -> None:
+    def _go_on_elsewhere(self, wave: Wave, refused: Mapping[int, ProviderError]) -> None:
         offer = self._elsewhere(wave)
         nodes = tuple(self._nodes[node.id] for node in wave.nodes if node.id in refused)
         if nodes and offer is not None:
             wave.work.start_soon(self._renew_and_launch, wave, offer, nodes)
 
-    async def _renew_and_launch(self, wave: _Wave, offer: Offer, nodes: tuple[NodeSnapshot, ...]) -> None:
+    async def _renew_and_launch(self, wave: Wave, offer: Offer, nodes: tuple[NodeSnapshot, ...]) -> None:
         order = Order(wave.part.checked, offer, self.lease.worker, self.lease.until, nodes=nodes)
         shares = await finish(self._batching().renew(order), grace_s=self.context.settings.ogc_cancel_s)
         renewed = {node.id: node for _, members in shares for node in members}
@@ -261,7 +236,7 @@ class _Launch:
             return
         await self._move(nodes, NodeState.FAILED, {NodeState.PLANNED, NodeState.LAUNCHING}, str(error))
 
-    async def _settle_up(self, part: _Part) -> None:
+    async def _settle_up(self, part: Part) -> None:
         """Enough nodes run: return what is too much; or some go on booting, and are told as ``pending``."""
         rest = [node_id for node_id in part.node_ids if node_id not in part.up and node_id not in self.failures]
         if len(part.up) >= part.wanted:
@@ -274,7 +249,7 @@ class _Launch:
         elif rest:
             self.pending += rest
 
-    async def _give_back(self, part: _Part, nodes: Sequence[NodeSnapshot], reason: str) -> None:
+    async def _give_back(self, part: Part, nodes: Sequence[NodeSnapshot], reason: str) -> None:
         """Begin to end machines that nobody waits for; their rows follow once the cloud says that they are gone."""
         if not nodes:
             return
@@ -305,15 +280,15 @@ class _Launch:
         holes = self.context.providers.holes
         return lambda offer: holes.has(checked.layout.provider, checked.region, offer)
 
-    def _note_hole(self, wave: _Wave) -> None:
+    def _note_hole(self, wave: Wave) -> None:
         checked = wave.part.checked
         self.context.providers.holes.note(checked.layout.provider, checked.region, wave.offer)
 
-    def _elsewhere(self, wave: _Wave) -> Offer | None:
+    def _elsewhere(self, wave: Wave) -> Offer | None:
         checked = wave.part.checked
         return next_offer(offers(checked.layout), (*wave.tried, wave.offer), self._is_hole(checked))
 
-    def _watch_of(self, part: _Part, watches: TaskGroup) -> Watch:
+    def _watch_of(self, part: Part, watches: TaskGroup) -> Watch:
         provider = part.checked.provider
         if id(provider) not in self._watches:
             watch = Watch(
@@ -335,51 +310,6 @@ class _Launch:
             self.context.tell_moved(self._nodes[node_id], NodeState.RUNNING, address=address)
         for part in {id(self._parts[node_id]): self._parts[node_id] for node_id in moved}.values():
             part.arrive([node_id for node_id in sorted(moved) if self._parts[node_id] is part])
-
-
-@dataclass(frozen=True, slots=True)
-class _Wave:
-    """One call's nodes of a batch, on their way to one offer."""
-
-    part: _Part
-    share: Share
-    watch: Watch
-    work: TaskGroup
-    tried: tuple[Offer, ...] = ()
-
-    @property
-    def batch(self) -> SharedBatch:
-        """The batch, which other calls may share."""
-        return self.share[0]
-
-    @property
-    def nodes(self) -> tuple[NodeSnapshot, ...]:
-        """This call's own."""
-        return self.share[1]
-
-    @property
-    def offer(self) -> Offer:
-        """Where the batch's machines are asked for."""
-        return self.batch.offer
-
-
-def judge_boot(provider: Provider, node: NodeSnapshot, seen: Instance | None) -> Verdict:
-    """Running with an address is done; gone is an error; anything else, and not yet visible, waits on."""
-    if seen is None:
-        return None
-    if seen.error is not None:
-        return seen.error
-    if seen.state.is_gone or seen.state in (InstanceState.STOPPING, InstanceState.STOPPED):
-        kind = NoCapacity if "InsufficientInstanceCapacity" in seen.reason else InstanceDied
-        return kind(
-            f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
-            provider=provider.name,
-            operation="launch",
-            code=seen.reason.split(":")[0],
-        )
-    if seen.state is InstanceState.RUNNING and (seen.public_ip or seen.private_ip):
-        return seen
-    return None
 
 
 def _with_instance(node: NodeSnapshot, instance: Instance) -> NodeSnapshot:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from ogc_async.errors import DeadlineExceeded, OgcError, ProviderError
+from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, ProviderError
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
-from ogc_async.types import DescribeRequest, Instance, NodeSnapshot
+from ogc_async.types import DescribeRequest, Instance, InstanceState, NodeSnapshot
 
 Verdict = Instance | OgcError | None
 """An instance or an error ends the wait for a node; ``None`` goes on waiting."""
@@ -106,6 +106,25 @@ class Watch:
 def next_tick_s(now_s: float, interval_s: float) -> float:
     """How long until the next tick: all watches of a loop tick together, so that their descriptions become one."""
     return interval_s - now_s % interval_s if interval_s > 0 else 0.0
+
+
+def judge_boot(provider: Provider, node: NodeSnapshot, seen: Instance | None) -> Verdict:
+    """Running with an address is done; gone is an error; anything else, and not yet visible, waits on."""
+    if seen is None:
+        return None
+    if seen.error is not None:
+        return seen.error
+    if seen.state.is_gone or seen.state in (InstanceState.STOPPING, InstanceState.STOPPED):
+        kind = NoCapacity if "InsufficientInstanceCapacity" in seen.reason else InstanceDied
+        return kind(
+            f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
+            provider=provider.name,
+            operation="launch",
+            code=seen.reason.split(":")[0],
+        )
+    if seen.state is InstanceState.RUNNING and (seen.public_ip or seen.private_ip):
+        return seen
+    return None
 
 
 def describe_request(nodes: Iterable[NodeSnapshot], *, owner: str, scope: str) -> DescribeRequest:
