@@ -52,9 +52,9 @@ async def test_each_caller_gets_what_it_asked_for_out_of_one_description() -> No
 
 async def test_callers_of_two_databases_are_described_apart() -> None:
     memory = MemoryProvider()
-    mine, other = await launched(memory, "t1", 1), await launched(memory, "t1", 1, scope="other")
+    mine, other = await launched(memory, "t1", 1), await launched(memory, "t2", 1, scope="other")
     shared = SharedProvider(memory)
-    found = await asyncio.gather(shared.describe(of("t1")), shared.describe(of("t1", scope="other")))
+    found = await asyncio.gather(shared.describe(of("t1", "t2")), shared.describe(of("t1", "t2", scope="other")))
     assert [set(each) for each in found] == [set(mine), set(other)]
     assert memory.calls["describe"] == 2
 
