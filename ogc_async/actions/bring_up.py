@@ -21,7 +21,7 @@ from ogc_async.spec import Layout
 from ogc_async.types import DeployResult, NodeSnapshot, NodeState, StepResult, UpResult
 
 
-async def bring_up(layouts: Sequence[Layout], context: Context) -> UpResult:
+async def bring_up_layouts(layouts: Sequence[Layout], context: Context) -> UpResult:
     """Launch every layout at its scale, and deploy to each node as soon as it runs."""
     # As many may wait as there are nodes: whoever tells of one can not be made to wait.
     scale = sum(layout.scale for layout in layouts)
