@@ -118,6 +118,7 @@ class Fleet:
         *,
         client_key: asyncssh.SSHKey | None = None,
         shell: str = "/bin/sh",
+        niceness: int = 0,
     ) -> None:
         self.hosts: list[Host] = []
         self.client_key = folder / "client_key"
@@ -125,6 +126,7 @@ class Fleet:
         self._installation = installation
         self._options = tuple(options)
         self._shell = shell
+        self._niceness = niceness
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._account = _account()
         key = client_key or asyncssh.generate_private_key("ssh-ed25519")
@@ -224,7 +226,7 @@ class Fleet:
         uid, gid = self._account
         as_other = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
         self._processes[host.address] = subprocess.Popen(
-            [self._installation.sshd, "-D", "-f", config, "-E", host.folder / "log"],
+            ["nice", "-n", str(self._niceness), self._installation.sshd, "-D", "-f", config, "-E", host.folder / "log"],
             env=self._installation.environment(host.folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -249,10 +251,13 @@ class Fleet:
 
 
 @contextmanager
-def openssh_fleet(count: int, *, options: Sequence[str] = ()) -> Iterator[Fleet]:
-    """``count`` servers for the block, each with these lines in its ``sshd_config`` before all others."""
+def openssh_fleet(count: int, *, options: Sequence[str] = (), niceness: int = 0) -> Iterator[Fleet]:
+    """``count`` servers for the block, each with these lines in its ``sshd_config`` before all others.
+
+    ``niceness`` lets them stand back behind who is measured: real servers do not share a client's processors.
+    """
     with openssh_folder() as (folder, installation):
-        fleet = Fleet(folder, installation, options)
+        fleet = Fleet(folder, installation, options, niceness=niceness)
         try:
             fleet.start(count)
             yield fleet

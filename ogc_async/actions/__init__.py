@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
-from ogc_async.actions.bring_up import bring_up
+from ogc_async.actions.bring_up import bring_up_layouts
 from ogc_async.actions.context import NodeIds, as_ids, connected_engine, layouts_of, open_context
 from ogc_async.actions.copy_files import ARTIFACTS, pull_artifacts_of, pull_from_nodes, push_to_nodes
 from ogc_async.actions.deploy_nodes import deploy_to_nodes
@@ -77,10 +77,10 @@ async def up_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App | Non
     """
     context = await open_context(app)
     if isinstance(layouts, Layout | Mapping):
-        result = await bring_up([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result = await bring_up_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
         result.raise_for_failures()
         return _one_or_many(list(result.deployed), is_single=True)
-    return await bring_up([Layout.of(layout) for layout in layouts], context)
+    return await bring_up_layouts([Layout.of(layout) for layout in layouts], context)
 
 
 @overload

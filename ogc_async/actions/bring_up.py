@@ -21,17 +21,18 @@ from ogc_async.spec import Layout
 from ogc_async.types import DeployResult, NodeSnapshot, NodeState, StepResult, UpResult
 
 
-async def bring_up(layouts: Sequence[Layout], context: Context) -> UpResult:
+async def bring_up_layouts(layouts: Sequence[Layout], context: Context) -> UpResult:
     """Launch every layout at its scale, and deploy to each node as soon as it runs."""
     # As many may wait as there are nodes: whoever tells of one can not be made to wait.
-    up, arrivals = anyio.create_memory_object_stream[int](sum(layout.scale for layout in layouts))
+    scale = sum(layout.scale for layout in layouts)
+    up, arrivals = anyio.create_memory_object_stream[int](scale)
 
     def pass_on(event: Event) -> None:
         context.events.publish(event)
         if isinstance(event, NodeMoved) and event.state is NodeState.RUNNING:
             up.send_nowait(event.node_id)
 
-    async with Record(context.engine, context.events, DEPLOY) as record:
+    async with Record(context.engine, context.events, DEPLOY, nodes=scale) as record:
         fleet = Fleet(context, record)
         flow = _Flow(context, fleet, Scripting(context, fleet, record))
         own = Events()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ogc_async.actions.context import Context
 from ogc_async.actions.record import Record
+from ogc_async.actions.trust import check_published
 from ogc_async.aio.gather import gather_all
 from ogc_async.errors import NotRunning, OgcError, SettingsError, Unreachable
 from ogc_async.events import NodeConnected, NodeFinished
@@ -82,12 +83,13 @@ class Fleet:
 
     @asynccontextmanager
     async def session(self, node: NodeSnapshot) -> AsyncIterator[Session]:
-        """An SSH session to the node; at first contact its host key goes on record."""
+        """An SSH session to the node; at first contact its host key goes on record, by the cloud's word if it can."""
         layout = self.layout_of(node)
         limit = layout.timeouts.ssh or self._context.settings.ogc_ssh_timeout_s
         session = await self._connector(layout).connect(_target(node, layout), timeout_s=limit)
         async with session:
             if node.host_key is None:
+                await check_published(node, session, self._context)
                 await self._record.pin_host_key(node, session.host_key)
             self._context.events.publish(NodeConnected(node.id, node.name, node.layout))
             yield session

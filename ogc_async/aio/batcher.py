@@ -17,8 +17,9 @@ class Batcher(Generic[T, R]):
     """Hands items to ``run`` in groups of at most ``max_batch``, one group at a time; ``run`` answers in order.
 
     A group is complete once nothing more has come for ``idle_s`` seconds, and ``ceiling_s`` after its first item at
-    the latest. An error of ``run`` reaches every caller of that group. A caller that is cancelled does not withdraw
-    its item. Used as a block, leaving it waits up to ``drain_s`` seconds for what is still queued, cancelled or not.
+    the latest. Between the beginnings of two groups lie at least ``interval_s`` seconds. An error of ``run`` reaches
+    every caller of that group. A caller that is cancelled does not withdraw its item. Used as a block, leaving it waits
+    up to ``drain_s`` seconds for what is still queued, cancelled or not.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Batcher(Generic[T, R]):
         max_batch: int = 500,
         idle_s: float = 0,
         ceiling_s: float = 0,
+        interval_s: float = 0,
         drain_s: float = 15,
     ) -> None:
         self._run = run
@@ -35,6 +37,7 @@ class Batcher(Generic[T, R]):
         self._idle_s = idle_s
         self._ceiling_s = ceiling_s
         self._drain_s = drain_s
+        self._interval_s = interval_s
         self._queue: list[tuple[T, asyncio.Future[R]]] = []
         self._is_closed = False
         self._worker: asyncio.Task[None] | None = None
@@ -70,10 +73,18 @@ class Batcher(Generic[T, R]):
         try:
             while self._queue:
                 await self._let_gather()
+                began = asyncio.get_running_loop().time()
                 group, self._queue = self._queue[: self._max_batch], self._queue[self._max_batch :]
                 await self._answer(group)
+                await self._rest(began)
         finally:
             self._worker = None
+
+    async def _rest(self, began: float) -> None:
+        """Let more come together before the next group begins."""
+        left = began + self._interval_s - asyncio.get_running_loop().time()
+        if left > 0 and not self._is_closed:
+            await asyncio.sleep(left)
 
     async def _let_gather(self) -> None:
         """Wait for more, within the window."""

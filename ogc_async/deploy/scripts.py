@@ -23,7 +23,7 @@ MAX_FOLDER_BYTES = 268_435_456
 """A folder passes through memory, once for a fleet; what is larger belongs in an image or a bucket."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScriptFile:
     """A file to push. ``path`` is relative, with forward slashes; ``is_template`` means rendered for each node."""
 
@@ -31,17 +31,17 @@ class ScriptFile:
     data: bytes = field(repr=False)
     mode: int
 
-    @property
+    @cached_property
     def is_template(self) -> bool:
         """Rendered for each node before it is pushed, under its name without ``.mako``."""
         return self.path.endswith(TEMPLATE) and not self.is_shared
 
-    @property
+    @cached_property
     def is_shared(self) -> bool:
         """Included by templates; what it holds shows in what they render to."""
         return is_shared(self.path)
 
-    @property
+    @cached_property
     def target(self) -> str:
         """Its path on the node."""
         return self.path.removesuffix(TEMPLATE) if self.is_template else self.path

@@ -58,7 +58,7 @@ class Packer:
         """One compressed tar in two parts: the common files, then a node's own and the archive's end."""
         common = [each for each in files if each.is_common]
         own = [each for each in files if not each.is_common]
-        return await self._segment(common), await _off_loop(own, pack)
+        return await self._segment(common), await _off_loop(own, pack) if own else END
 
     async def _segment(self, files: Sequence[PushFile]) -> bytes:
         key = tuple(each.line for each in files)
@@ -82,10 +82,10 @@ def pack_open(files: Iterable[PushFile]) -> bytes:
     return _packed(files, is_open=True) if files else b""
 
 
-def manifest(lines: Iterable[str]) -> PushFile:
+def manifest(lines: Iterable[str], *, is_common: bool = False) -> PushFile:
     """The list of what a node holds. A name that ``sha256sum`` would write in its own way is not in it."""
     plain = [line for line in lines if not set("\\\n\r") & set(line)]
-    return PushFile(MANIFEST, ("\n".join(plain) + "\n").encode())
+    return PushFile(MANIFEST, ("\n".join(plain) + "\n").encode(), is_common=is_common)
 
 
 def safe_target(folder: Path, name: str) -> Path | None:
@@ -152,3 +152,7 @@ def _write(source: IO[bytes] | None, target: Path, mode: int) -> Path:
             shutil.copyfileobj(source, file)
     target.chmod(stat.S_IMODE(mode) & 0o755 | 0o600)
     return target
+
+
+END = pack([])
+"""What ends an archive that has nothing more in it."""

@@ -90,7 +90,8 @@ async def push_changed(
     if not changed:
         return Pushed((), await _say(session, then, timeout_s) if then else "")
     others = [line for line in sorted(held) if path_of(line) not in given]
-    sent = [*changed, manifest([*(each.line for each in files), *others])]
+    is_common = not others and all(each.is_common for each in files)
+    sent = [*changed, manifest([*(each.line for each in files), *others], is_common=is_common)]
     pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then)
     return Pushed(tuple(changed), pushed.said)
 
