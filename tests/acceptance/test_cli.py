@@ -120,7 +120,7 @@ def test_what_a_fleet_says_is_folded_now_and_from_the_record(fleet: Ogc) -> None
 
 
 def test_streamed_lines_carry_their_nodes_name_and_are_not_repeated(fleet: Ogc) -> None:
-    said = ok(fleet("exec", "echo first; echo last >&2; printf rest", "--layout", "worker", "--stream")).splitlines()
+    said = ok(fleet("exec", "echo first; echo last; printf rest", "--layout", "worker", "--stream")).splitlines()
     assert len(said) == 9
     for text in ("first", "last", "rest"):
         assert len([line for line in said if re.fullmatch(rf"ogc-worker-\w+ \| {text}", line)]) == 3
