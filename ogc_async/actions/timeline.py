@@ -99,12 +99,14 @@ class _Writer:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Write again and again until closed."""
+        """Write again and again until closed, and then what is left."""
         while not self._closing.is_set():
             await self._arrived.wait()
             with anyio.move_on_after(PAUSE_S):
                 await self._closing.wait()
             await self._flush()
+        # The block may have been over before this was first run.
+        await self._flush()
 
     async def _flush(self) -> None:
         self._arrived.clear()

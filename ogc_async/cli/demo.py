@@ -20,6 +20,7 @@ COMMANDS = (
     ("launch",),
     ("ls",),
     ("exec", "echo $USER at $OGC_PUBLIC_IP", "--all"),
+    ("exec", "uname -s", "--all"),
     ("rm-all", "--yes"),
     ("ls",),
 )

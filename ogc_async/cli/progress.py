@@ -64,11 +64,10 @@ class PlainLines:
 
     def __call__(self, _event: Event) -> None:
         """Look whether there is news; the tally has taken the event in before."""
-        picture = self._tally.picture()
-        quarter = 4 * picture.done // picture.expected
+        quarter = 4 * self._tally.done // max(self._tally.expected, 1)
         if quarter > self._told:
             self._told = quarter
-            err.print(picture.counted, markup=False)
+            err.print(self._tally.picture().counted, markup=False)
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Tally:
         self._clock = clock
         self._began = clock()
         self._stage: dict[int, str] = {}
+        self._counts: Counter[str] = Counter()
         self._doing: dict[int, tuple[str, str, float]] = {}
         self._steps = 0
         self._errors: dict[str, int] = {}
@@ -64,6 +65,8 @@ class Tally:
         stage = stage_of(event)
         if stage is None:
             return
+        self._counts[self._stage.get(event.node_id, "")] -= 1
+        self._counts[stage] += 1
         self._stage[event.node_id] = stage
         self._doing[event.node_id] = (event.name, stage, self._clock())
         reason = _reason_of(event)
@@ -77,10 +80,14 @@ class Tally:
         """The ids of all nodes heard of."""
         return frozenset(self._stage)
 
+    @property
+    def done(self) -> int:
+        """Nodes that are at the goal, or have failed: asked for at every event, and so counted as they come."""
+        return sum(self._counts[stage] for stage in self._goal | {"failed"})
+
     def picture(self) -> Picture:
         """The figures now."""
-        counts = Counter(self._stage.values())
-        done = sum(counts[stage] for stage in self._goal | {"failed"})
+        counts, done = self._counts, self.done
         elapsed = self._clock() - self._began
         return Picture(
             title=self.title,
