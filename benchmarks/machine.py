@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,12 @@ def facts(*packages: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in packages},
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def ssh_version() -> str:
+    """The SSH client's, which Debian's server shares."""
+    said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True, timeout=10).stderr
+    return said.partition(",")[0].strip()
 
 
 def _processor() -> str:
