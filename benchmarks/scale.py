@@ -72,7 +72,12 @@ def lap(provider: str, count: int, plan: Plan) -> dict[str, float]:
     """One launch of a whole fleet, against a cloud of its own."""
     layout = LAYOUTS[provider]
     low, high = plan.boot
-    options = ("--no-ssh", "--boot", f"{low}:{high}", "--latency", f"{layout['call']}={plan.latency_s}")
+    options = (
+        "--no-ssh",
+        *("--ssh-port", str(machine.free_port())),
+        *("--boot", f"{low}:{high}"),
+        *("--latency", f"{layout['call']}={plan.latency_s}"),
+    )
     with TemporaryDirectory(prefix="ogc-bench-") as folder, sandbox_process(*options) as environment:
         generate_key_pair(Path(folder) / "key")
         job = {
