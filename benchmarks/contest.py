@@ -94,7 +94,10 @@ def race(contestant: Contestant, job: Mapping[str, Any], *, timeout_s: float) ->
 @contextmanager
 def at_the_gate(contestant: Contestant, job: Mapping[str, Any]) -> Iterator[Running]:
     """A contestant that is prepared and waits for its signal; killed with all its children at the end."""
-    python = environments.python_of(contestant.environment)
+    try:
+        python = environments.python_of(contestant.environment)
+    except environments.NoEnvironment as error:
+        raise ContestantFailed(str(error)) from error
     with TemporaryDirectory(prefix="ogc-race-") as folder, TemporaryFile() as errors:
         whole = {**job, **contestant.options, "packages": contestant.packages, "folder": folder}
         (Path(folder) / "job.json").write_text(json.dumps(whole))

@@ -14,8 +14,15 @@ OURS = "ogc_async"
 TIMEOUT_S = 600
 
 
+class NoEnvironment(Exception):
+    """A contestant's packages can not be had here."""
+
+
 def python_of(name: str) -> Path:
-    """The interpreter of a contestant's environment, which is made now where it is not there. Ours is this one's."""
+    """The interpreter of a contestant's environment, which is made now where it is not there. Ours is this one's.
+
+    Raises :class:`NoEnvironment`.
+    """
     if name == OURS:
         return Path(sys.executable)
     wanted = WANTED / f"{name}.txt"
@@ -37,4 +44,7 @@ def names() -> list[str]:
 
 
 def _run(*words: str | Path) -> None:
-    subprocess.run(words, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+    try:
+        subprocess.run(words, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NoEnvironment(f"its environment can not be made: {error}") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +24,20 @@ def facts(*packages: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in packages},
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port: int = held.getsockname()[1]
+    return port
+
+
+def ssh_version() -> str:
+    """The SSH client's, which Debian's server shares."""
+    said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True, timeout=10).stderr
+    return said.partition(",")[0].strip()
 
 
 def _processor() -> str:

@@ -119,7 +119,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "what": "deploy",
         "machine": machine.facts("ogc-async", "asyncssh"),
         "job": {"files": FILES, "bytes": FILES * FILE_BYTES, "script_bytes": SCRIPT_BYTES},
-        "versions": {},
+        "versions": {"ssh": {"ssh": machine.ssh_version()}},
         "remarks": {each.name: each.remark for each in plan.contestants if each.remark},
         "fleets": {},
         "not_measured": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ogc_async.state import App
 
 def prepare(job: dict[str, Any]) -> None:
     """An empty database with a user, as ``ogc init`` leaves it; where there is one already, it is gone on with."""
+    # Imports are not raced, and a provider is imported when it is first asked for.
+    import_module(f"ogc_async.providers.{job.get('provider', 'aws')}.provider")
     asyncio.run(_initialize(job))
 
 

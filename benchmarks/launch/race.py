@@ -57,7 +57,6 @@ CONTESTANTS = (
     ),
 )
 SIZE = "t3.small"
-SSH_PORT = 2222
 GREETING_S = 60.0
 
 
@@ -139,7 +138,7 @@ def lap(contestant: Contestant, count: int, plan: Plan, versions: dict[str, Any]
     """One lap against a cloud of its own."""
     with job_for(contestant, count, plan) as job:
         done = race(contestant, job, timeout_s=plan.lap_s)
-        greeted = asyncio.run(_greeted(done.answer))
+        greeted = asyncio.run(_greeted(done.answer, int(job["environment"]["OGC_SSH_PORT"])))
         after = state(job)
     versions.setdefault(contestant.name, done.versions)
     machines = after["instances"]["aws"]
@@ -189,7 +188,8 @@ def job_for(contestant: Contestant, count: int, plan: Plan) -> Iterator[dict[str
         *("--boot", f"{low}:{high}"),
         *("--latency", f"RunInstances={plan.latency_s}"),
         *("--time-scale", str(plan.time_scale)),
-        *("--ssh-port", str(SSH_PORT)),
+        # A port of its own: another sandbox's thousands of addresses are in nobody's way.
+        *("--ssh-port", str(machine.free_port())),
     )
     with TemporaryDirectory(prefix="ogc-bench-") as folder, sandbox_process(*options) as environment:
         _generate_key(Path(folder) / "key")
@@ -252,26 +252,26 @@ def _image(environment: Mapping[str, str]) -> str:
     return str(next(each["ImageId"] for each in images if "ubuntu" in each["Name"]))
 
 
-async def _greeted(addresses: Sequence[str]) -> dict[str, float]:
+async def _greeted(addresses: Sequence[str], port: int) -> dict[str, float]:
     """How many SSH servers greet, and how long it takes until all have."""
     begun = time.perf_counter()
     bound = asyncio.Semaphore(100)
 
     async def greet(address: str) -> bool:
         async with bound:
-            return await _greets(address)
+            return await _greets(address, port)
 
     up = sum(await asyncio.gather(*map(greet, addresses)))
     return {"up": up, "seconds": time.perf_counter() - begun}
 
 
-async def _greets(address: str) -> bool:
+async def _greets(address: str, port: int) -> bool:
     """A server that is still starting is asked again."""
     deadline = time.monotonic() + GREETING_S
     while time.monotonic() < deadline:
         try:
             async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_connection(address, SSH_PORT)
+                reader, writer = await asyncio.open_connection(address, port)
                 line = await reader.readline()
                 writer.close()
         except (OSError, TimeoutError):

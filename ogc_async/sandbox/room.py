@@ -154,7 +154,7 @@ class MachineRoom:
         machine.state, machine.running_at = State.RUNNING, self._clock.now()
         machine.settled.set()
         await self._clock.sleep(self.rng.uniform(*self._settings.ssh_delay))
-        if machine.state is State.RUNNING:
+        if machine.state is State.RUNNING and self._settings.has_ssh:
             await machine.host.open()
             machine.ssh_open_at = self._clock.now()
 

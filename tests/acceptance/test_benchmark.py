@@ -10,6 +10,7 @@ import pytest
 from benchmarks import database, scale
 from benchmarks.contest import Contestant, ContestantFailed, at_the_gate, race
 from benchmarks.deploy import race as deploy
+from benchmarks.environments import NoEnvironment
 from benchmarks.launch import race as launch
 
 HERE = "ogc_async"
@@ -74,6 +75,16 @@ def test_both_databases_are_measured() -> None:
 def test_a_contestant_that_breaks_off_is_told_with_its_own_words(tmp_path: Path, body: str, said: str) -> None:
     with pytest.raises(ContestantFailed, match=said):
         race(_contestant(tmp_path, f"def race(job, _):\n    {body}\n"), {}, timeout_s=30)
+
+
+def test_a_contestant_whose_packages_can_not_be_had_is_told_as_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> Path:
+        raise NoEnvironment("no such wheel")
+
+    monkeypatch.setattr("benchmarks.environments.python_of", refuse)
+    lost = replace(launch.OURS, name="lost")
+    result = launch.measure(replace(SMALL, contestants=[lost]))
+    assert result["fleets"]["3"] == {"lost": {"failed": "no such wheel"}}
 
 
 def test_a_contestant_that_takes_too_long_is_ended(tmp_path: Path) -> None:
