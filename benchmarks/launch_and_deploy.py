@@ -75,7 +75,7 @@ async def measure(provider: str, count: int, folder: Path, environment: dict[str
         await actions.create_user_async("Bench", app=app)
         layout = _layout(provider, count, folder)
         launch = await _timed(actions.launch_async([layout], app=app))
-        state = await asyncio.to_thread(_state, endpoint)
+        state = await asyncio.to_thread(read_state, endpoint)
         machines = state["instances"][provider]
         slowest = max(each["boot_seconds"] for each in machines)
         since_last = state["now"] - max(each["running_at"] for each in machines)
@@ -128,14 +128,15 @@ def _layout(provider: str, count: int, folder: Path) -> Layout:
     )
 
 
-def _state(endpoint: str) -> dict[str, Any]:
+def read_state(endpoint: str) -> dict[str, Any]:
+    """What the sandbox holds, and what it was asked."""
     with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=60) as reply:
         state: dict[str, Any] = json.load(reply)
     return state
 
 
 def _calls(endpoint: str, provider: str) -> dict[str, int]:
-    return {name: count["calls"] for name, count in sorted(_state(endpoint)["calls"][provider].items())}
+    return {name: count["calls"] for name, count in sorted(read_state(endpoint)["calls"][provider].items())}
 
 
 def show(figures: dict[str, dict[str, Any]], *, as_json: bool) -> None:
