@@ -14,7 +14,7 @@ TEST_TIMEOUT_S ?= 1800
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench format lock clean
+.PHONY: help demo test crash check bench throttle format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 
 bench: $(VENV)/.dev  ## launch and deploy to 200 nodes, and print what that cost
 	@$(BIN)/python -m benchmarks.launch_and_deploy $(ARGS)
+
+throttle: $(VENV)/.dev  ## launch 1,250 nodes from five processes at once, then from one, and print what was refused (5 minutes)
+	@$(BIN)/python -m benchmarks.throttling $(ARGS)
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format --quiet .

@@ -22,7 +22,7 @@ Decide = Callable[[Mapping[str, Level], float], tuple[Mapping[str, Level], T]]
 A level that was never changed is absent.
 """
 
-ALONE_S = 10.0
+ALONE_S = 30.0
 """How long a process counts for itself where the shared levels can not be reached, before it looks again."""
 
 PUT_BACK_TIMEOUT_S = 5.0
