@@ -14,7 +14,7 @@ TEST_TIMEOUT_S ?= 1800
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench bench-full bench-report readme format lock clean
+.PHONY: help demo test crash check bench bench-full bench-report throttle readme format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench-report: $(VENV)/.bench  ## draw the plots and write the README's figures a
 
 readme: $(VENV)/.dev  ## write the README's section about commands anew from their help texts
 	@$(BIN)/python -m tests.acceptance.command_pages
+
+throttle: $(VENV)/.dev  ## launch 1,250 nodes from five processes at once, then from one, and print what was refused (5 minutes)
+	@$(BIN)/python -m benchmarks.throttling $(ARGS)
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format --quiet .

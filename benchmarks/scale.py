@@ -6,8 +6,6 @@ second: beyond that it is the cloud that is measured, so larger fleets are on Co
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ import psutil
 from benchmarks import machine
 from benchmarks.contest import Contestant, race, tell
 from benchmarks.figures import exponent, medians
-from ogc_async.sandbox.process import sandbox_process
+from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.ssh.keys import generate_key_pair
 
 OURS = Contestant(name="ogc_async", file="launch/ours_timed.py", environment="ogc_async", packages=("ogc-async",))
@@ -91,7 +89,7 @@ def lap(provider: str, count: int, plan: Plan) -> dict[str, float]:
             "size": layout["size"],
         }
         done = race(OURS, job, timeout_s=TIMEOUT_S)
-        state = _state(environment["AWS_ENDPOINT_URL"])
+        state = read_state(environment["AWS_ENDPOINT_URL"])
         sandbox_cpu_s = _sandbox_cpu_s()
     calls = state["calls"][provider]
     slowest = max(each["boot_seconds"] for each in state["instances"][provider])
@@ -114,9 +112,3 @@ def _sandbox_cpu_s() -> float:
     """What the pretend cloud, which has the other half of this machine, needed so far."""
     times = [each.cpu_times() for each in psutil.Process().children() if "ogc_async.sandbox" in each.cmdline()]
     return float(sum(each.user + each.system for each in times))
-
-
-def _state(endpoint: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=120) as reply:
-        found: dict[str, Any] = json.load(reply)
-    return found

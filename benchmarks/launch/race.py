@@ -9,9 +9,7 @@ here and in the cloud, counts that many times more, while waiting costs the same
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +23,7 @@ from benchmarks import machine
 from benchmarks.contest import Contestant, ContestantFailed, at_the_gate, race, tell
 from benchmarks.figures import medians
 from benchmarks.postgres import postgres
-from ogc_async.sandbox.process import sandbox_process
+from ogc_async.sandbox.process import read_state, sandbox_process
 
 OURS = Contestant(name="ogc_async", file="launch/ours.py", environment="ogc_async", packages=("ogc-async",))
 CONTESTANTS = (
@@ -219,9 +217,7 @@ def _generate_key(path: Path) -> None:
 
 def state(job: Mapping[str, Any]) -> dict[str, Any]:
     """What the pretend cloud holds and was asked."""
-    with urllib.request.urlopen(f"{job['environment']['AWS_ENDPOINT_URL']}/_sandbox/state", timeout=60) as reply:
-        found: dict[str, Any] = json.load(reply)
-    return found
+    return read_state(job["environment"]["AWS_ENDPOINT_URL"])
 
 
 def living(job: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ Decide = Callable[[Mapping[str, Level], float], tuple[Mapping[str, Level], T]]
 A level that was never changed is absent.
 """
 
-ALONE_S = 10.0
+ALONE_S = 30.0
 """How long a process counts for itself where the shared levels can not be reached, before it looks again."""
 
 PUT_BACK_TIMEOUT_S = 5.0
@@ -87,7 +87,7 @@ class Limiter:
         A caller that is cancelled while it waits has taken nothing.
         """
         async with self._turns.setdefault(tuple(want.bucket for want in wants), anyio.Lock()):
-            due = [want for want in wants if not self._tab(want).takes(want.count)]
+            due = [] if self._take_on_trust(wants) else list(wants)
             paid: list[Want] = []
             while due:
                 grant, count = await self._pay(due)
@@ -135,6 +135,15 @@ class Limiter:
     def own(self, bucket: str) -> tuple[Level | None, float]:
         """This process's own count of a bucket, and the time of its clock."""
         return self._own.get(bucket), self._clock()
+
+    def _take_on_trust(self, wants: Sequence[Want]) -> bool:
+        """Use all that is wanted without asking, or nothing: one question costs as much as several."""
+        tabs = [(self._tab(want), want.count) for want in wants]
+        if not all(tab.has_room(count) for tab, count in tabs):
+            return False
+        for tab, count in tabs:
+            tab.owed += count
+        return True
 
     async def _pay(self, due: Sequence[Want]) -> tuple[Grant, int]:
         """Take what is due, and what was used on trust, up to the first that has to be waited for; and how many."""
@@ -190,9 +199,6 @@ class _Tab:
     trust: float
     owed: float = 0.0
 
-    def takes(self, count: float) -> bool:
-        """Use so much on trust, if that much is left of it."""
-        if self.owed + count > self.trust + NEARLY_NOTHING:
-            return False
-        self.owed += count
-        return True
+    def has_room(self, count: float) -> bool:
+        """So much more may be used on trust."""
+        return self.owed + count <= self.trust + NEARLY_NOTHING

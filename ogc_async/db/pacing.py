@@ -30,8 +30,9 @@ from ogc_async.errors import StoreError
 
 T = TypeVar("T")
 
-TIMEOUT_S = 3.0
-"""A change takes milliseconds. Whoever waits longer does better to count for itself."""
+TIMEOUT_S = 10.0
+"""A change takes milliseconds, and seconds where a busy machine writes a fleet's rows to SQLite: nothing to give up
+for. Whoever waits longer does better to count for itself."""
 
 FORGOTTEN_S = 24 * 3600.0
 """Long before that every bucket is full again, and its level says nothing any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,10 @@ from benchmarks.contest import Contestant, ContestantFailed, at_the_gate, race
 from benchmarks.deploy import race as deploy
 from benchmarks.environments import NoEnvironment
 from benchmarks.launch import race as launch
+from tests import programs
+from tests.cloud import bare_environment
 
+ROOT = Path(__file__).parents[2]
 HERE = "ogc_async"
 """The environment that runs the tests."""
 
@@ -107,6 +112,23 @@ def test_work_of_children_counts_as_the_contestants_own(tmp_path: Path) -> None:
         running.go()
         lap = running.finish(30)
     assert lap.cpu_s >= 0.55
+
+
+def test_processes_on_one_database_are_refused_nothing_and_without_it_they_are(tmp_path: Path) -> None:
+    words = ("--processes", "3", "--nodes", "20", "--batch", "4", "--boot", "0.1", "--latency", "0.1", "--json")
+    done = programs.run(
+        [sys.executable, "-m", "benchmarks.throttling", *words, "--apart"],
+        cwd=ROOT,
+        env=bare_environment(HOME=str(tmp_path)),
+        timeout_s=200,
+    )
+    many, alone, apart = json.loads(done.stdout)
+    assert [each["nodes up"] for each in (many, alone, apart)] == [60, 60, 60], done.stderr
+    assert many["calls refused a node"] <= 0.05
+    assert many["launch calls"] - many["calls refused"] == alone["launch calls"] == 15
+    # Three times five calls at once, where five are let through: throttled, and yet in their zone.
+    assert apart["calls refused"] > many["calls refused"]
+    assert {each["zones used"] for each in (many, alone, apart)} == {1}
 
 
 def _contestant(folder: Path, text: str) -> Contestant:

@@ -15,7 +15,7 @@ from botocore import xform_name
 from botocore.exceptions import ConfigParseError, InvalidRegionError, ProfileNotFound
 
 from ogc_async.aio.limiter import Levels
-from ogc_async.aio.retry import retry
+from ogc_async.aio.retry import Clock, retry
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
@@ -80,13 +80,23 @@ class AwsClient:
         now. Raises :class:`~ogc_async.errors.ProviderError`.
         """
 
+        queued_s = 0.0
+
         async def once() -> Reply:
+            nonlocal queued_s
+            came_at = self._clock()
+            await self._limits.take(operation, instances)
+            queued_s += self._clock() - came_at
             return await self._once(operation, service, instances, parameters)
 
         async def settled() -> Reply:
             return await self.retry(once, is_propagating, SETTLE_S)
 
-        return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s)
+        def clock() -> float:
+            # To wait in turn is no failure: a repeat that had to has not used up the time for repeats.
+            return self._clock() - queued_s
+
+        return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s, clock)
 
     async def pages(self, operation: str, key: str, **parameters: Any) -> AsyncIterator[list[Reply]]:
         """The ``key`` list of every page of a describing call."""
@@ -97,10 +107,16 @@ class AwsClient:
                 return
             parameters["NextToken"] = reply["NextToken"]
 
-    async def retry(self, call: Callable[[], Awaitable[T]], decide: Callable[[Exception], bool], budget_s: float) -> T:
-        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock."""
+    async def retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        decide: Callable[[Exception], bool],
+        budget_s: float,
+        clock: Clock | None = None,
+    ) -> T:
+        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock if no other is given."""
         return await retry(
-            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=self._clock, sleep=self._sleep
+            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self._clock, sleep=self._sleep
         )
 
     async def aclose(self) -> None:
@@ -113,7 +129,6 @@ class AwsClient:
 
     async def _once(self, operation: str, service: str, instances: int, parameters: Mapping[str, Any]) -> Reply:
         client = await self._clients.run(service, lambda: self._open(service))
-        await self._limits.take(operation, instances)
         try:
             async with self._gate:
                 with anyio.fail_after(self._settings.ogc_api_timeout_s):

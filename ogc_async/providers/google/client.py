@@ -12,7 +12,7 @@ import aiohttp
 import anyio
 
 from ogc_async.aio.limiter import Levels
-from ogc_async.aio.retry import retry
+from ogc_async.aio.retry import Clock, retry
 from ogc_async.errors import ProviderError, Throttled
 from ogc_async.providers.google.credentials import AccessToken, read_credentials
 from ogc_async.providers.google.errors import FOREIGN, TOO_MANY_AT_ONCE, is_retryable, map_failure, map_reply
@@ -83,10 +83,20 @@ class GoogleClient:
         path = method.path.format(**{key: quote(value, safe="") for key, value in names.items()})
         url = "/".join(filter(None, (self._base, quote(in_project or self.project, safe=""), path)))
 
+        queued_s = 0.0
+
         async def once() -> Reply:
+            nonlocal queued_s
+            came_at = self.clock()
+            await self._limits.take(operation, method.group, begins=method.http != "GET")
+            queued_s += self.clock() - came_at
             return await self._once(operation, url, query or {}, body)
 
-        return await self.retry(once, is_retryable, self._settings.ogc_api_retry_s)
+        def clock() -> float:
+            # To wait in turn is no failure: a repeat that had to has not used up the time for repeats.
+            return self.clock() - queued_s
+
+        return await self.retry(once, is_retryable, self._settings.ogc_api_retry_s, clock)
 
     async def pages(self, operation: str, /, *, filter_: str = "", **names: str) -> AsyncIterator[Reply]:
         """Every page of a listing."""
@@ -98,10 +108,16 @@ class GoogleClient:
                 return
             query["pageToken"] = reply["nextPageToken"]
 
-    async def retry(self, call: Callable[[], Awaitable[T]], decide: Callable[[Exception], bool], budget_s: float) -> T:
-        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock."""
+    async def retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        decide: Callable[[Exception], bool],
+        budget_s: float,
+        clock: Clock | None = None,
+    ) -> T:
+        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock if no other is given."""
         return await retry(
-            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=self.clock, sleep=self.sleep
+            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self.clock, sleep=self.sleep
         )
 
     async def aclose(self) -> None:
@@ -117,7 +133,6 @@ class GoogleClient:
     async def _once(self, operation: str, url: str, query: Mapping[str, str], body: Mapping[str, Any] | None) -> Reply:
         session, token = self._open()
         method = METHODS[operation]
-        await self._limits.take(operation, method.group, begins=method.http != "GET")
         try:
             async with self._gate:
                 headers = {"Authorization": f"Bearer {await token.get()}"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ogc_async.providers.google.limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, PER_MINUTE, Group, Limits
+from collections.abc import Sequence
+
+from ogc_async.aio.buckets import Level
+from ogc_async.aio.limiter import Decide, Place, T
+from ogc_async.providers.google.limits import FIRST_PAUSE_S, LONGEST_PAUSE_S, PER_MINUTE, Group, Limits, place_of
 
 
 class Time:
@@ -72,3 +76,59 @@ async def test_refusals_of_one_moment_make_one_pause_and_a_quiet_time_forgets_it
     await limits.too_many_at_once("instances.delete", Group.WRITE)
     await limits.take("instances.delete", Group.WRITE, begins=True)
     assert time.now == FIRST_PAUSE_S + 100 + FIRST_PAUSE_S
+
+
+async def test_regions_share_what_the_whole_project_has_and_nothing_else() -> None:
+    time = Time(0)
+    shared = OneLedger(time)
+    counts = dict.fromkeys(PER_MINUTE, 3)
+    here, there = (
+        Limits(place_of("p", "https://x", region), shared=shared, per_minute=counts, wall_clock=time, sleep=time.sleep)
+        for region in ("us-central1", "europe-west1")
+    )
+    for _ in range(3):
+        await here.take("instances.delete", Group.WRITE, begins=True)
+        await here.take("firewalls.get", Group.GLOBAL)
+    await there.take("instances.delete", Group.WRITE, begins=True)
+    assert time.now == 0
+    await there.take("firewalls.get", Group.GLOBAL)
+    assert time.now == 60
+
+
+async def test_a_pause_and_a_used_up_minute_hold_for_other_processes_too() -> None:
+    time = Time(0)
+    shared = OneLedger(time)
+    counts = dict.fromkeys(PER_MINUTE, 3)
+    mine, yours = (
+        Limits(
+            place_of("p", "https://x", "us-central1"),
+            shared=shared,
+            per_minute=counts,
+            wall_clock=time,
+            sleep=time.sleep,
+        )
+        for _ in range(2)
+    )
+    await mine.too_many_at_once("instances.delete", Group.WRITE)
+    await yours.take("instances.bulkInsert", Group.WRITE, begins=True)
+    assert time.now == 0
+    # So few a minute are dear: each is asked for, and the pause is looked for with it.
+    await yours.take("instances.delete", Group.WRITE, begins=True)
+    await mine.used_up(Group.READ)
+    before = time.now
+    await yours.take("instances.get", Group.READ)
+    assert (before, time.now) == (FIRST_PAUSE_S, 60)
+
+
+class OneLedger:
+    """Levels that several processes share."""
+
+    def __init__(self, clock: Time) -> None:
+        self._clock = clock
+        self._levels: dict[tuple[Place, str], Level] = {}
+
+    async def change(self, place: Place, buckets: Sequence[str], decide: Decide[T]) -> T:
+        found = {each: self._levels[place, each] for each in buckets if (place, each) in self._levels}
+        changed, answer = decide(found, self._clock())
+        self._levels |= {(place, each): level for each, level in changed.items()}
+        return answer
