@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ogc_async.errors import OgcError
+from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, StaleNode, TokenSpent, Unreachable
+
+PASSING = (NoCapacity, InstanceDied, TokenSpent, StaleNode, DeadlineExceeded, Unreachable)
+"""Errors of the moment: room, machines and other processes come and go, and a repeat has a token of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,8 @@ class NodeFailure:
 
     @property
     def is_retryable(self) -> bool:
-        """A repeat of the same launch could help."""
-        return bool(getattr(self.error, "retryable", False))
+        """The same once more could help, as it could not where a quota, a right or the request itself is the reason."""
+        return isinstance(self.error, PASSING) or bool(getattr(self.error, "retryable", False))
 
     def __str__(self) -> str:
         return f"{self.name}: {self.error}"
