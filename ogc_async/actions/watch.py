@@ -19,6 +19,11 @@ Verdict = Instance | OgcError | None
 Judge = Callable[[NodeSnapshot, Instance | None], Verdict]
 Settle = Callable[[Mapping[int, Instance]], Awaitable[None]]
 
+SLOWEST = 2.5
+"""Intervals between two descriptions at most, while nothing that is waited for has happened yet."""
+PATIENCE = 0.25
+"""Of the time waited so far: news that took 8 s to come may as well be heard of 2 s later, but not news of 0.1 s."""
+
 
 @dataclass(slots=True)
 class _Waiter:
@@ -28,7 +33,10 @@ class _Waiter:
 
 
 class Watch:
-    """Describes what is waited for every ``interval_s`` seconds, and answers each waiter as ``judge`` says.
+    """Describes what is waited for, and answers each waiter as ``judge`` says.
+
+    A description follows ``interval_s`` seconds after the last one, or later until the first machine is done: a cloud
+    is asked often while its machines come up, and less often while none can have.
 
     ``settle`` is given all instances of one tick that are done, by node id, before their waiters hear of it: so a
     group's rows are written in one statement. :meth:`run` goes on until it is cancelled, and asks nothing while
@@ -46,11 +54,15 @@ class Watch:
         self._settle = settle
         self._waiters: dict[int, _Waiter] = {}
         self._has_waiters = asyncio.Event()
+        self._since = 0.0
+        self._has_news = False
 
     async def wait(self, nodes: Iterable[NodeSnapshot], timeout_s: float) -> dict[int, Instance | OgcError]:
         """Wait until each node is judged: its instance or an error, by node id."""
         loop = asyncio.get_running_loop()
         waiters = [_Waiter(node, loop.time() + timeout_s, loop.create_future()) for node in nodes]
+        if not self._waiters:
+            self._since, self._has_news = loop.time(), False
         self._waiters.update({waiter.node.id: waiter for waiter in waiters})
         self._has_waiters.set()
         try:
@@ -63,7 +75,9 @@ class Watch:
         """Tick until cancelled."""
         while True:
             await self._has_waiters.wait()
-            await anyio.sleep(next_tick_s(asyncio.get_running_loop().time(), self._interval_s))
+            now = asyncio.get_running_loop().time()
+            pause = pause_s(self._interval_s, now - self._since, has_news=self._has_news)
+            await anyio.sleep(until_tick_s(now, self._interval_s, pause))
             await self._tick()
             if not self._waiters:
                 self._has_waiters.clear()
@@ -82,6 +96,7 @@ class Watch:
         found = find_instances(nodes, seen)
         verdicts = {node_id: self._judge(waiter.node, found.get(node_id)) for node_id, waiter in waiting.items()}
         done = {node_id: verdict for node_id, verdict in verdicts.items() if verdict is not None}
+        self._has_news |= bool(done)
         try:
             await self._settle({i: verdict for i, verdict in done.items() if isinstance(verdict, Instance)})
         except OgcError as error:
@@ -103,9 +118,16 @@ class Watch:
                     waiter.answer.set_result(verdict)
 
 
-def next_tick_s(now_s: float, interval_s: float) -> float:
-    """How long until the next tick: all watches of a loop tick together, so that their descriptions become one."""
-    return interval_s - now_s % interval_s if interval_s > 0 else 0.0
+def pause_s(interval_s: float, waited_s: float, *, has_news: bool) -> float:
+    """Seconds until the next description."""
+    return interval_s if has_news else max(interval_s, min(PATIENCE * waited_s, SLOWEST * interval_s))
+
+
+def until_tick_s(now_s: float, interval_s: float, pause: float) -> float:
+    """The pause, as it fits the loop's ticks: all watches tick together, so that their descriptions become one."""
+    if interval_s <= 0:
+        return 0.0
+    return interval_s - now_s % interval_s + interval_s * (round(pause / interval_s) - 1)
 
 
 def judge_boot(provider: Provider, node: NodeSnapshot, seen: Instance | None) -> Verdict:

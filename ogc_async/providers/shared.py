@@ -95,6 +95,8 @@ def merged(requests: Collection[DescribeRequest]) -> DescribeRequest:
         scope=first.scope,
         tokens=_flat(each.tokens for each in requests),
         instance_ids=_flat(each.instance_ids for each in requests),
+        id_tokens=_flat(each.id_tokens for each in requests),
+        is_patient=all(each.is_patient for each in requests),
     )
 
 

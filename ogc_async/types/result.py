@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ogc_async.errors import OgcError
+from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, StaleNode, TokenSpent, Unreachable
+
+PASSING = (NoCapacity, InstanceDied, TokenSpent, StaleNode, DeadlineExceeded, Unreachable)
+"""Errors of the moment: room, machines and other processes come and go, and a repeat has a token of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +24,8 @@ class NodeFailure:
 
     @property
     def is_retryable(self) -> bool:
-        """A repeat of the same launch could help."""
-        return bool(getattr(self.error, "retryable", False))
+        """The same once more could help, as it could not where a quota, a right or the request itself is the reason."""
+        return isinstance(self.error, PASSING) or bool(getattr(self.error, "retryable", False))
 
     def __str__(self) -> str:
         return f"{self.name}: {self.error}"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gcloud.aio.auth import Token
 
 from ogc_async.aio.singleflight import SingleFlight
-from ogc_async.errors import MissingCredentials, SettingsError, Unauthorized
+from ogc_async.errors import MissingCredentials, ServiceUnavailable, SettingsError, Unauthorized
 from ogc_async.settings import Settings
 
 PROVIDER = "google"
@@ -26,6 +26,7 @@ KINDS = ("service_account", "authorized_user", "impersonated_service_account", "
 TOKEN_TIMEOUT_S = 20.0
 """gcloud-aio-auth repeats a failed exchange for up to a minute before it says anything."""
 
+UNHEARD = (aiohttp.ClientError, TimeoutError, ConnectionError)
 AGAIN = (408, 429)
 """Statuses that are no final no."""
 MAX_TEXT = 200
@@ -107,8 +108,10 @@ class AccessToken:
         if refusal.done():
             raise self._refused(refusal.result())
         if not getting.done():
-            raise self._refused(f"no answer to be had within {TOKEN_TIMEOUT_S:g} s")
+            raise self._unheard(f"no answer to be had within {TOKEN_TIMEOUT_S:g} s")
         error = getting.exception()
+        if isinstance(error, UNHEARD):
+            raise self._unheard(_first_line(error))
         raise self._refused(_first_line(error) if error else "the token endpoint answered without a token")
 
     async def _hear(self, _session: object, _context: object, heard: aiohttp.TraceRequestEndParams) -> None:
@@ -120,6 +123,11 @@ class AccessToken:
     def _refused(self, why: str) -> Unauthorized:
         message = f"no access token for {self._path}: {why}; check the file, this machine's clock, and the network"
         return Unauthorized(message, provider=PROVIDER, operation="token")
+
+    def _unheard(self, why: str) -> ServiceUnavailable:
+        """Nobody said no: the token endpoint is in trouble, or the way to it, and may not be a little later."""
+        message = f"no access token for {self._path}: {why}; check the network"
+        return ServiceUnavailable(message, provider=PROVIDER, operation="token", retryable=True)
 
 
 def _reason(status: int, text: str) -> str:

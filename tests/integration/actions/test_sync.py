@@ -214,7 +214,21 @@ async def test_two_databases_of_one_account_do_not_touch_each_other(
         other.spec = spec_of(*(scaled(each, 0) for each in both))
         result = await actions.sync_async(app=other)
         assert (result.ok, result.plan.changes) == (True, ())
-    assert await living(app, cloud) == mine
+        assert await living(app, cloud) == mine
+        other.spec = spec_of(*both)
+        assert (await actions.sync_async(app=other)).ok
+        assert await living(app, cloud) == mine
+        theirs = await living(other, cloud)
+        assert len(theirs) == 2
+        # What no row of ours stands for any more is a leak of ours, and still nobody else's business.
+        assert app.engine is not None
+        nodes = await actions.nodes_async(app=app)
+        await move_nodes(app.engine, [n.id for n in nodes], to=NodeState.FAILED, came_from={NodeState.RUNNING})
+        assert (await actions.sync_async(app=other)).plan.changes == ()
+        assert await living(app, cloud) == mine
+        reaped = await actions.sync_async(app=app)
+        assert [change.kind for change in reaped.plan.changes] == [ChangeKind.REAP] * 2
+        assert (await living(app, cloud), await living(other, cloud)) == (set(), theirs)
 
 
 async def test_a_plan_that_is_outdated_is_not_carried_out(app: App, one: Layout, cloud: Cloud) -> None:

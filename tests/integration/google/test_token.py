@@ -14,7 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ogc_async.errors import Unauthorized
+from ogc_async.errors import ServiceUnavailable, Unauthorized
 from ogc_async.providers.google import credentials
 from ogc_async.providers.google.credentials import SCOPE, AccessToken, Credentials
 
@@ -110,8 +110,9 @@ async def test_silence_is_an_error_within_the_deadline(private_key: str, monkeyp
         return web.Response()
 
     async with endpoint(be_silent) as url, token_from(url, private_key) as token:
-        with pytest.raises(Unauthorized, match=r"within 0\.2 s|no access token"):
+        with pytest.raises(ServiceUnavailable, match=r"within 0\.2 s|no access token") as caught:
             await token.get()
+        assert caught.value.retryable
         heard.set()
 
 
