@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
 from collections.abc import Sequence
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-import asyncssh
 
 from ogc_async.errors import TransferFailed
 from ogc_async.ssh.archive import MANIFEST, Packer, PushFile, manifest, unpack
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, run
+from ogc_async.ssh.sftp import pull_by_sftp, push_by_sftp
 
 NO_SUCH_COMMAND = 127
 PULL_LIMIT = 268_435_456
@@ -103,6 +102,8 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
     also where the node sends a symbolic link, a device, or a name that leads out of ``folder``: then nothing is
     written.
     """
+    if session.is_windows:
+        return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
     globs = " ".join(map(quote_glob, patterns))
     command = (
         f'set --; for each in {globs}; do [ -e "$each" ] && set -- "$@" "$each"; done; '
@@ -111,6 +112,8 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
         '{ [ "$?" -eq 1 ] && tar --version 2>&1 | grep -q "GNU tar"; }'
     )
     done = await run(session, command, timeout_s=timeout_s, output_limit=PULL_LIMIT, is_split=True)
+    if done.exit_code == NO_SUCH_COMMAND:
+        return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
     if done.exit_code != 0:
         raise TransferFailed(session.node, f"fetching {', '.join(patterns)}: {_why(done)}")
     if done.output_bytes > PULL_LIMIT:
@@ -155,21 +158,6 @@ async def _held(session: Session, files: Sequence[PushFile], remote_path: str, t
 async def _say(session: Session, command: str, timeout_s: float) -> str:
     done = await run(session, command, timeout_s=timeout_s, output_limit=SAID_LIMIT)
     return done.output.decode("utf-8", "replace")
-
-
-async def push_by_sftp(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> None:
-    """The same file by file. Raises ``TransferFailed``."""
-    try:
-        with anyio.fail_after(timeout_s):
-            async with session.connection.start_sftp_client() as sftp:
-                for each in files:
-                    path = posixpath.join(remote_path, each.path)
-                    await sftp.makedirs(posixpath.dirname(path), exist_ok=True)
-                    async with sftp.open(path, "wb") as file:
-                        await file.write(each.data)
-                    await sftp.chmod(path, each.mode)
-    except (asyncssh.Error, OSError, TimeoutError) as error:
-        raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path} by SFTP: {error}") from error
 
 
 def _why(done: Execution) -> str:
