@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +84,10 @@ async def push_changed(
     ``is_first`` says that there was none, and saves the question. Otherwise as :func:`push`.
     """
     held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
-    given = {each.path for each in files}
     changed = [each for each in files if each.line not in held]
     if not changed:
         return Pushed((), await _say(session, then, timeout_s) if then else "")
-    others = [line for line in sorted(held) if path_of(line) not in given]
-    is_common = not others and all(each.is_common for each in files)
-    sent = [*changed, manifest([*(each.line for each in files), *others], is_common=is_common)]
+    sent = changed if session.is_windows else [*changed, _ledger(files, held)]
     pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then)
     return Pushed(tuple(changed), pushed.said)
 
@@ -139,6 +136,14 @@ def still_held(said: str) -> frozenset[str]:
     lines = said.splitlines()
     good = {match[1] for line in lines if (match := _CHECKED.fullmatch(line))}
     return frozenset(line for line in lines if path_of(line) in good)
+
+
+def _ledger(files: Sequence[PushFile], held: Iterable[str]) -> PushFile:
+    """What the node holds from now on: these files, and those of earlier pushes that are still as they were."""
+    given = {each.path for each in files}
+    others = [line for line in sorted(held) if path_of(line) not in given]
+    is_common = not others and all(each.is_common for each in files)
+    return manifest([*(each.line for each in files), *others], is_common=is_common)
 
 
 async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:
