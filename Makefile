@@ -14,10 +14,10 @@ TEST_TIMEOUT_S ?= 1800
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench fan-out format lock clean
+.PHONY: help demo test crash check bench bench-full bench-report fan-out throttle readme format lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run  ## watch real work: 7 nodes of 2 layouts, launched, deployed to, torn down, on this machine alone
 	@$(BIN)/ogc demo
@@ -34,8 +34,20 @@ check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev  ## launch and deploy to 200 nodes, and print what that cost
-	@$(BIN)/python -m benchmarks.launch_and_deploy $(ARGS)
+bench: $(VENV)/.bench  ## race against what people would use instead, in minutes; tables and plots go to the README
+	@$(BIN)/python -m benchmarks quick $(ARGS)
+
+bench-full: $(VENV)/.bench  ## the same with larger fleets and more runs, in about an hour
+	@$(BIN)/python -m benchmarks full $(ARGS)
+
+bench-report: $(VENV)/.bench  ## draw the plots and write the README's figures again, from the results there are
+	@$(BIN)/python -m benchmarks report $(ARGS)
+
+readme: $(VENV)/.dev  ## write the README's section about commands anew from their help texts
+	@$(BIN)/python -m tests.acceptance.command_pages
+
+throttle: $(VENV)/.dev  ## launch 1,250 nodes from five processes at once, then from one, and print what was refused (5 minutes)
+	@$(BIN)/python -m benchmarks.throttling $(ARGS)
 
 fan-out: $(VENV)/.dev  ## launch 1 to 5,000 nodes, and print what each size costs: calls, seconds, CPU, memory
 	@$(BIN)/python -m benchmarks.fan_out $(ARGS)
@@ -48,7 +60,7 @@ lock: $(VENV)/.uv  ## renew the lock file within the bounds of pyproject.toml
 	@$(BIN)/uv lock --upgrade
 
 clean:  ## remove the environment and all caches
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	@rm -rf $(VENV) .bench .mypy_cache .pytest_cache .ruff_cache build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.uv:
@@ -66,3 +78,7 @@ $(VENV)/.run: $(VENV)/.uv pyproject.toml uv.lock
 $(VENV)/.dev: $(VENV)/.uv pyproject.toml uv.lock
 	@$(SYNC) --group dev
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(SYNC) --group dev --group bench
+	@touch $@

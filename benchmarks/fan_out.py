@@ -19,7 +19,6 @@ import os
 import resource
 import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
@@ -29,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ogc_async import actions, db
-from ogc_async.sandbox.process import sandbox_process
+from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair
@@ -104,7 +103,7 @@ async def measure(count: int, folder: Path, environment: dict[str, str]) -> dict
             returned, wall, cpu = time.perf_counter(), time.perf_counter() - wall, time.process_time() - cpu
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         asked = time.perf_counter()
-        state = await asyncio.to_thread(_state, endpoint)
+        state = await asyncio.to_thread(read_state, endpoint)
     machines, calls = state["instances"]["aws"], state["calls"]["aws"]
     # The sandbox's clock is read somewhere between the question and its answer: the later end counts against us.
     last_ran_s_ago = state["now"] - max(each["running_at"] or state["now"] for each in machines)
@@ -189,12 +188,6 @@ async def _heartbeat(delays: list[float]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait({task})
-
-
-def _state(endpoint: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=60) as reply:
-        state: dict[str, Any] = json.load(reply)
-    return state
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ OgcError
 │   ├── NotMigrated               tables are missing or older than this version
 │   ├── NoUser                    the one user record was not created yet
 │   ├── UnknownNode               no node has that id or name
+│   ├── AmbiguousNode             a part of a name that several nodes have
+│   ├── NothingMatched            no node has what was asked for: a layout, a tag, a state
 │   ├── NotRunning                the node is not in a state for what was asked
 │   └── StaleNode                 somebody else moved the node on in the meantime
 ├── ProviderError                 a cloud said no: ``.provider .operation .code .request_id .retryable``
@@ -32,7 +34,9 @@ OgcError
 │   ├── HostKeyChanged            the node shows another host key than the one on record
 │   ├── ConnectionLost            the session broke while work was going on
 │   ├── TransferFailed            files did not arrive
+│   ├── NotReady                  the layout's gate, or a package manager's lock, did not open in time
 │   └── StepTimeout               a step ran longer than its timeout
+├── NotConfirmed                  something is to be removed, and nobody has agreed to it
 ├── DeadlineExceeded              a wait ended before what was waited for
 └── InsideEventLoop               a synchronous twin was called where a coroutine must be awaited
 
@@ -139,9 +143,24 @@ class NoUser(StoreError):
 class UnknownNode(StoreError):
     """No node has one of the ids or names asked for."""
 
-    def __init__(self, missing: Iterable[object]) -> None:
+    def __init__(self, missing: Iterable[object], hint: str = "`ogc ls` lists the nodes on record") -> None:
         self.missing = tuple(missing)
-        super().__init__(f"no such node: {', '.join(map(str, self.missing))}; `ogc ls` lists the nodes on record")
+        super().__init__(f"no such node: {', '.join(map(str, self.missing))}; {hint}")
+
+
+class AmbiguousNode(StoreError):
+    """A part of a name that several nodes have."""
+
+    def __init__(self, word: str, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        some = ", ".join(self.names[:3]) + (f" and {len(self.names) - 3} more" if len(self.names) > 3 else "")
+        super().__init__(
+            f"{word!r} is the name of {len(self.names)} nodes: {some}; write more of it, or a glob for all"
+        )
+
+
+class NothingMatched(StoreError):
+    """No node has what was asked for."""
 
 
 class NotRunning(StoreError):
@@ -255,8 +274,16 @@ class TransferFailed(RemoteError):
     """Files did not arrive, or not whole."""
 
 
+class NotReady(RemoteError):
+    """The node answers, but is not ready for its scripts."""
+
+
 class StepTimeout(RemoteError):
     """A step ran longer than its timeout."""
+
+
+class NotConfirmed(OgcError):
+    """Something is to be removed, and nobody has agreed to it."""
 
 
 class DeadlineExceeded(OgcError):

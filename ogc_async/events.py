@@ -51,6 +51,13 @@ class StepStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OutputArrived(Event):
+    """A script or command wrote something: bytes as they came, cut anywhere."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StepFinished(Event):
     """A script or command ended."""
 

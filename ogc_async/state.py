@@ -6,8 +6,11 @@ from types import TracebackType
 from typing import Self
 
 from ogc_async.db import Engine, SessionFactory
+from ogc_async.db.pacing import SharedLevels
 from ogc_async.events import Events
+from ogc_async.providers.base import Provider
 from ogc_async.providers.pool import ProviderPool
+from ogc_async.providers.registry import open_provider
 from ogc_async.settings import Settings, load_settings
 from ogc_async.spec import Spec
 
@@ -43,7 +46,7 @@ class App:
     def providers(self) -> ProviderPool:
         """The providers, opened when they are first needed."""
         if self._providers is None:
-            self._providers = ProviderPool(self.settings)
+            self._providers = ProviderPool(self.settings, opener=self._open_provider)
         return self._providers
 
     @providers.setter
@@ -64,6 +67,11 @@ class App:
             await self._providers.aclose()
         if self.engine is not None:
             await self.engine.aclose()
+
+    def _open_provider(self, name: str, settings: Settings, region: str) -> Provider:
+        """A provider that counts its calls together with every other process on the app's database."""
+        shared = SharedLevels(self.engine) if self.engine is not None else None
+        return open_provider(name, settings, region, shared=shared)
 
 
 app = App()

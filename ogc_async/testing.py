@@ -27,8 +27,10 @@ class MemoryProvider:
     """A provider that keeps its machines in memory: no network, no time.
 
     A machine is ``pending`` in the answer to its launch and ``running`` from the first description on; a terminated one
-    is ``terminated`` from the first description on. ``capacity`` bounds the machines of a zone; ``refusals`` holds
-    errors by method name, each raised once, in order; ``calls`` counts the calls of each method.
+    is ``terminated`` from the first description on. ``capacity`` bounds the machines of a zone, or of a machine type in
+    it (``zone/size``), and ``boots_at_most`` those that run, while the others stay ``pending``; ``refusals`` holds
+    errors by method name, each raised once, in order; ``calls`` counts the calls of each method, and ``asked`` keeps
+    every request to launch.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class MemoryProvider:
         self.refusals: dict[str, list[ProviderError]] = {}
         self.instances: dict[str, Instance] = {}
         self.dying: dict[str, str] = {}
+        self.boots_at_most: int | None = None
+        self.asked: list[LaunchRequest] = []
 
     def pool(self, settings: Settings) -> ProviderPool:
         """A pool that opens this provider, whichever cloud or region is asked for."""
@@ -53,8 +57,9 @@ class MemoryProvider:
         return Prepared("image-1", request.username or "root", f"key-{request.layout}", f"firewall-{request.layout}")
 
     async def launch(self, request: LaunchRequest, prepared: Prepared) -> list[Instance | LaunchFailure]:
-        """Launch as many as the zone has room for."""
+        """Launch as many as there is room for."""
         self._take("launch")
+        self.asked.append(request)
         known = {each.launch_index: each for each in self.instances.values() if each.token == request.token}
         return [known.get(index) or self._start(request, index, name) for index, name in enumerate(request.names)]
 
@@ -107,11 +112,11 @@ class MemoryProvider:
 
     def _start(self, request: LaunchRequest, index: int, name: str) -> Instance | LaunchFailure:
         zone = request.zone or f"{self.region}a"
-        room = self.capacity.get(zone)
-        if room is not None:
-            if room <= 0:
-                return LaunchFailure(name, NoCapacity(f"{zone} is full", provider=self.name, operation="launch"))
-            self.capacity[zone] = room - 1
+        for place in (zone, f"{zone}/{request.instance_size}"):
+            if self.capacity.get(place, 1) <= 0:
+                return LaunchFailure(name, NoCapacity(f"{place} is full", provider=self.name, operation="launch"))
+        for place in self.capacity.keys() & {zone, f"{zone}/{request.instance_size}"}:
+            self.capacity[place] -= 1
         number = len(self.instances) + 1
         instance = Instance(
             id=f"i-{number:017x}",
@@ -130,10 +135,14 @@ class MemoryProvider:
         now = self.instances[instance_id]
         if now.state is InstanceState.TERMINATING:
             self.instances[instance_id] = replace(now, state=InstanceState.TERMINATED)
-        elif now.state is InstanceState.PENDING:
+        elif now.state is InstanceState.PENDING and self._may_boot():
             reason = self.dying.get(now.name, "")
             state = InstanceState.TERMINATED if reason else InstanceState.RUNNING
             self.instances[instance_id] = replace(now, state=state, reason=reason)
+
+    def _may_boot(self) -> bool:
+        running = sum(each.state is InstanceState.RUNNING for each in self.instances.values())
+        return self.boots_at_most is None or running < self.boots_at_most
 
 
 def _tags(request: LaunchRequest) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ import pytest
 
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
-from ogc_async.sandbox.process import sandbox_process
+from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair
@@ -30,9 +28,7 @@ class Cloud:
     endpoint: str
 
     def state(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.endpoint}/_sandbox/state", timeout=30) as reply:
-            state: dict[str, Any] = json.load(reply)
-        return state
+        return read_state(self.endpoint)
 
     def instances(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.state()["instances"]["aws"]
@@ -101,6 +97,14 @@ async def app(cloud: Cloud, database: Engine) -> AsyncIterator[App]:
     values = {name.lower(): value for name, value in cloud.environment.items()}
     settings = Settings(_env_file=None, ogc_poll_s=0.1, ogc_api_retry_s=20, ogc_ssh_timeout_s=30, **values)
     async with App(engine=database, settings=settings) as app:
+        await create_user(database, "Adam")
+        yield app
+
+
+@pytest.fixture
+async def cloudless(database: Engine) -> AsyncIterator[App]:
+    """An app on a fresh database, for nodes that no cloud launched."""
+    async with App(engine=database, settings=Settings(_env_file=None, ogc_ssh_timeout_s=30)) as app:
         await create_user(database, "Adam")
         yield app
 

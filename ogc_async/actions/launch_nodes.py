@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 
+from ogc_async.actions.batching import Batching, Order, Share, batching_of
 from ogc_async.actions.context import Context, failure
 from ogc_async.actions.lease import Lease
+from ogc_async.actions.parts import Part, Wave
 from ogc_async.actions.preflight import Checked, check_layouts
-from ogc_async.actions.watch import Verdict, Watch, describe_request
+from ogc_async.actions.shared_batch import is_certain
+from ogc_async.actions.watch import Watch, judge_boot
 from ogc_async.actions.withdraw import withdraw
 from ogc_async.aio.finish import finish
 from ogc_async.aio.gather import unwrapped_group
-from ogc_async.db.nodes import (
-    NodeDraft,
-    Renewal,
-    move_nodes,
-    plan_nodes,
-    record_instances,
-    record_running,
-    renew_tokens,
-    set_usernames,
-)
-from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, ProviderError, StaleNode, Throttled
-from ogc_async.plan import Batch, expand, find_instances, launch_request, new_token, next_zone
-from ogc_async.providers.base import Provider
+from ogc_async.db.nodes import get_nodes, move_nodes, record_running, set_usernames
+from ogc_async.errors import DeadlineExceeded, NoCapacity, OgcError, ProviderError, StaleNode
+from ogc_async.plan import next_offer, offers
 from ogc_async.spec import Layout
 from ogc_async.types import (
     Instance,
-    InstanceState,
-    LaunchFailure,
-    LaunchRequest,
     LaunchResult,
     NodeFailure,
     NodeSnapshot,
     NodeState,
+    Offer,
     Prepared,
 )
+
+log = logging.getLogger(__name__)
 
 LayoutLike = Layout | Mapping[str, Any]
 
@@ -73,18 +67,15 @@ async def _launch_or_withdraw(checked: Sequence[Checked], context: Context, leas
 
 
 async def _launch(checked: Sequence[Checked], context: Context, lease: Lease) -> LaunchResult:
-    run = _Launch(context)
-    nodes = await finish(run.plan(checked, lease), grace_s=context.settings.ogc_cancel_s)
+    run = _Launch(context, lease)
+    parts = await finish(run.plan(checked), grace_s=context.settings.ogc_cancel_s)
     with unwrapped_group():
         async with anyio.create_task_group() as watches:
             async with anyio.create_task_group() as work:
-                for each in checked:
-                    work.start_soon(run.launch_layout, each, work, watches)
+                for part in parts:
+                    work.start_soon(run.launch_part, part, watches)
             watches.cancel_scope.cancel()
-    return LaunchResult(
-        [node.id for node in nodes if node.id in run.up],
-        [run.failures[node.id] for node in nodes if node.id in run.failures],
-    )
+    return run.result(parts)
 
 
 @dataclass(slots=True)
@@ -92,115 +83,126 @@ class _Launch:
     """One call of ``launch``: who is up, who failed, and the watch of each provider."""
 
     context: Context
-    up: set[int] = field(default_factory=set)
+    lease: Lease
     failures: dict[int, NodeFailure] = field(default_factory=dict)
-    _nodes: dict[str, NodeSnapshot] = field(default_factory=dict)
-    _batches: dict[str, list[Batch]] = field(default_factory=dict)
+    pending: list[int] = field(default_factory=list)
+    _nodes: dict[int, NodeSnapshot] = field(default_factory=dict)
+    _parts: dict[int, Part] = field(default_factory=dict)
     _watches: dict[int, Watch] = field(default_factory=dict)
 
-    async def plan(self, checked: Sequence[Checked], lease: Lease) -> list[NodeSnapshot]:
+    async def plan(self, checked: Sequence[Checked]) -> list[Part]:
         """Commit every node's row, with its batch's token, before any cloud hears of it."""
-        drafts: list[NodeDraft] = []
-        for each in checked:
-            batches = expand([each.layout], batch_size=each.provider.max_batch, region=each.region)
-            self._batches[each.layout.name] = batches
-            drafts += [draft for batch in batches for draft in _drafts(each, batch)]
-        claim = (lease.worker, lease.until)
-        nodes = await plan_nodes(self.context.engine, self.context.user.id, drafts, claim)
-        self._nodes = {node.name: node for node in nodes}
-        for node in nodes:
-            self.context.tell_moved(node, NodeState.PLANNED)
-        return nodes
+        orders = [
+            Order(
+                each,
+                next_offer(offers(each.layout), (), self._is_hole(each)) or offers(each.layout)[0],
+                self.lease.worker,
+                self.lease.until,
+                count=each.layout.scale + each.layout.spare,
+            )
+            for each in checked
+        ]
+        placed = await self._batching().plan(orders)
+        return [self._part(order, shares) for order, shares in zip(orders, placed, strict=True)]
 
-    async def launch_layout(self, checked: Checked, work: TaskGroup, watches: TaskGroup) -> None:
-        """Prepare the layout once, then launch its batches side by side."""
-        watch = self._watch_of(checked.provider, watches)
-        batches = self._batches[checked.layout.name]
-        nodes = [self._nodes[name] for batch in batches for name in batch.names]
+    async def launch_part(self, part: Part, watches: TaskGroup) -> None:
+        """Launch a layout's batches side by side, until enough of its nodes run or nothing more can be done."""
+        with part.scope:
+            async with anyio.create_task_group() as work:
+                for share in part.shares:
+                    work.start_soon(self._launch_wave, Wave(part, share, self._watch_of(part, watches), work))
+        await self._settle_up(part)
+
+    def result(self, parts: Sequence[Part]) -> LaunchResult:
+        """The answer, in the layouts' order."""
+        ids = [node_id for part in parts for node_id in part.node_ids]
+        up = {node_id for part in parts for node_id in part.up}
+        return LaunchResult(
+            [node_id for node_id in ids if node_id in up],
+            [self.failures[node_id] for node_id in ids if node_id in self.failures],
+            [node_id for node_id in ids if node_id in self.pending],
+        )
+
+    def _part(self, order: Order, shares: list[Share]) -> Part:
+        layout = order.checked.layout
+        part = Part(order.checked, shares, layout.scale, min(layout.min_ready or layout.scale, layout.scale))
+        for _, nodes in shares:
+            for node in nodes:
+                self._nodes[node.id] = node
+                self._parts[node.id] = part
+                self.context.tell_moved(node, NodeState.PLANNED)
+        return part
+
+    async def _launch_wave(self, wave: Wave) -> None:
         try:
-            prepared = await checked.provider.prepare(self._request(checked, batches[0]))
-            await set_usernames(self.context.engine, dict.fromkeys((node.id for node in nodes), prepared.username))
+            prepared = await self._prepare(wave)
         except ProviderError as error:
-            await self._fail(nodes, error)
+            await self._fail(wave.nodes, error)
             return
-        for batch in batches:
-            wave = _Wave(checked, prepared, batch, watch, work)
-            work.start_soon(self._launch_wave, wave)
-
-    async def _launch_wave(self, wave: _Wave) -> None:
-        nodes = [self._nodes[name] for name in wave.batch.names]
         # Broken off in there, a call might launch machines whose ids nobody has noted.
-        landed, refused = await finish(self._begin(wave, nodes), grace_s=self.context.settings.ogc_cancel_s)
+        landed, refused = await finish(self._ask(wave, prepared), grace_s=self.context.settings.ogc_cancel_s)
         self._go_on_elsewhere(wave, refused)
         if landed:
             await self._await_boot(wave, landed)
 
-    async def _begin(
-        self, wave: _Wave, nodes: list[NodeSnapshot]
-    ) -> tuple[list[NodeSnapshot], dict[int, ProviderError]]:
-        """Note that the cloud is about to be asked, and ask it."""
-        moved = await move_nodes(
-            self.context.engine, [node.id for node in nodes], to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}
-        )
-        if len(moved) < len(nodes):
-            # The lease has run out, and somebody took the rows over: a launch now would be a second one.
-            await self._fail(nodes, StaleNode("the launch's rows were taken over by another process; launch again"))
-            return [], {}
-        for node in nodes:
+    async def _prepare(self, wave: Wave) -> Prepared:
+        """What the wave's machine type needs to stand ready: once a layout, however many batches."""
+        part, request = wave.part, wave.batch.request
+        if request.instance_size not in part.prepared:
+            prepared = await part.checked.provider.prepare(request)
+            if request.instance_size not in part.prepared:
+                part.prepared[request.instance_size] = prepared
+                await set_usernames(self.context.engine, dict.fromkeys(part.node_ids, prepared.username))
+        return part.prepared[request.instance_size]
+
+    async def _ask(self, wave: Wave, prepared: Prepared) -> tuple[list[NodeSnapshot], dict[int, ProviderError]]:
+        """The launch call: nodes with a machine, and why others, which may go on elsewhere, have none."""
+        ours = await wave.batch.begin()
+        begun = [node for node in wave.nodes if node.id in ours]
+        # The lease has run out, and somebody took the rows over: a launch now would be a second one.
+        taken = [node for node in wave.nodes if node.id not in ours]
+        await self._fail(taken, StaleNode("the launch's rows were taken over by another process; launch again"))
+        for node in begun:
             self.context.tell_moved(node, NodeState.LAUNCHING)
-        return await self._ask(wave, nodes)
+        if not begun:
+            return [], {}
+        answers = await wave.batch.ask(prepared)
+        landed = [_with_instance(node, each) for node in begun if isinstance(each := answers[node.id], Instance)]
+        self._nodes.update({node.id: node for node in landed})
+        errors = {node.id: each for node in begun if isinstance(each := answers[node.id], ProviderError)}
+        return landed, await self._refuse(wave, begun, errors)
 
-    async def _ask(self, wave: _Wave, nodes: list[NodeSnapshot]) -> tuple[list[NodeSnapshot], dict[int, ProviderError]]:
-        """The launch call: nodes with a machine, and why the others have none."""
-        try:
-            answers = await wave.checked.provider.launch(self._request(wave.checked, wave.batch), wave.prepared)
-        except ProviderError as error:
-            if _is_certain(error):
-                return [], await self._refuse(wave, nodes, dict.fromkeys((node.id for node in nodes), error))
-            answers = await self._find_after(error, wave, nodes)
-        landed = {node.id: each for node, each in zip(nodes, answers, strict=True) if isinstance(each, Instance)}
-        await record_instances(self.context.engine, landed)
-        errors = {n.id: each.error for n, each in zip(nodes, answers, strict=True) if isinstance(each, LaunchFailure)}
-        refused = await self._refuse(wave, nodes, errors)
-        known = [_with_instance(node, landed[node.id]) for node in nodes if node.id in landed]
-        self._nodes.update({node.name: node for node in known})
-        return known, refused
-
-    async def _find_after(
-        self, error: ProviderError, wave: _Wave, nodes: list[NodeSnapshot]
-    ) -> list[Instance | LaunchFailure]:
-        """The call's outcome is unknown: its token tells which machines it launched after all."""
-        request = describe_request(nodes, owner=self.context.user.slug, scope=self.context.user.scope)
-        try:
-            found = find_instances(nodes, await wave.checked.provider.describe(request))
-        except ProviderError:
-            found = {}
-        return [found.get(node.id) or LaunchFailure(node.name, error) for node in nodes]
-
-    async def _await_boot(self, wave: _Wave, nodes: list[NodeSnapshot]) -> None:
-        limit = wave.checked.layout.timeouts.boot or self.context.settings.ogc_boot_timeout_s
+    async def _await_boot(self, wave: Wave, nodes: list[NodeSnapshot]) -> None:
+        limit = wave.part.checked.layout.timeouts.boot or self.context.settings.ogc_boot_timeout_s
         verdicts = await wave.watch.wait(nodes, limit)
         died: dict[int, ProviderError] = {}
+        late: list[NodeSnapshot] = []
         for node in nodes:
             verdict = verdicts[node.id]
-            if isinstance(verdict, Instance):
-                self.up.add(node.id)
-            elif isinstance(verdict, DeadlineExceeded):
-                await self._give_back(wave.checked.provider, node, verdict)
+            if isinstance(verdict, DeadlineExceeded):
+                self.failures[node.id] = failure(node, verdict)
+                late.append(node)
             elif isinstance(verdict, ProviderError):
                 died[node.id] = verdict
-            else:
+            elif isinstance(verdict, OgcError):
                 self.failures[node.id] = failure(node, verdict)
+            elif node.id not in wave.part.up:
+                self.failures[node.id] = failure(node, StaleNode(f"{node.name}: taken back while it booted"))
+        # A machine that did not come up in time is not kept running unseen.
+        await self._give_back(wave.part, late, "it did not run in time")
         self._go_on_elsewhere(wave, await self._refuse(wave, nodes, died))
 
     async def _refuse(
-        self, wave: _Wave, nodes: list[NodeSnapshot], errors: Mapping[int, ProviderError]
+        self, wave: Wave, nodes: Sequence[NodeSnapshot], errors: Mapping[int, ProviderError]
     ) -> dict[int, ProviderError]:
-        """Fail the nodes that no other zone can help; the rest, which lack capacity only, are returned."""
-        elsewhere = next_zone(wave.checked.layout.zones, wave.batch.zone)
-        movable: dict[int, ProviderError] = {}
-        if elsewhere is not None:
-            movable = {node_id: error for node_id, error in errors.items() if isinstance(error, NoCapacity)}
+        """Fail the nodes that no other offer can help; the rest, which lack capacity only, are returned."""
+        movable: dict[int, ProviderError] = {
+            node_id: error for node_id, error in errors.items() if isinstance(error, NoCapacity)
+        }
+        if movable:
+            self._note_hole(wave)
+        if self._elsewhere(wave) is None:
+            movable = {}
         by_error: dict[int, list[NodeSnapshot]] = {}
         for node in nodes:
             if node.id in errors and node.id not in movable:
@@ -209,62 +211,85 @@ class _Launch:
             await self._fail(group, errors[group[0].id])
         return movable
 
-    def _go_on_elsewhere(self, wave: _Wave, refused: Mapping[int, ProviderError]) -> None:
-        zone = next_zone(wave.checked.layout.zones, wave.batch.zone)
-        names = tuple(name for name in wave.batch.names if self._nodes[name].id in refused)
-        if names:
-            batch = replace(wave.batch, names=names, zone=zone, token=new_token())
-            wave.work.start_soon(self._renew_and_launch, replace(wave, batch=batch))
+    def _go_on_elsewhere(self, wave: Wave, refused: Mapping[int, ProviderError]) -> None:
+        offer = self._elsewhere(wave)
+        nodes = tuple(self._nodes[node.id] for node in wave.nodes if node.id in refused)
+        if nodes and offer is not None:
+            wave.work.start_soon(self._renew_and_launch, wave, offer, nodes)
 
-    async def _renew_and_launch(self, wave: _Wave) -> None:
-        """A capacity failure spends its token: commit a new one for the next zone, then ask there."""
-        batch = wave.batch
-        nodes = [self._nodes[name] for name in batch.names]
-        renewals = {node.id: Renewal(batch.token, index, batch.zone) for index, node in enumerate(nodes)}
-        await renew_tokens(self.context.engine, renewals)
-        for index, node in enumerate(nodes):
-            self._nodes[node.name] = replace(
-                node, token=batch.token, launch_index=index, zone=batch.zone, instance_id=None
-            )
-        await self._launch_wave(wave)
+    async def _renew_and_launch(self, wave: Wave, offer: Offer, nodes: tuple[NodeSnapshot, ...]) -> None:
+        order = Order(wave.part.checked, offer, self.lease.worker, self.lease.until, nodes=nodes)
+        shares = await finish(self._batching().renew(order), grace_s=self.context.settings.ogc_cancel_s)
+        renewed = {node.id: node for _, members in shares for node in members}
+        self._nodes.update(renewed)
+        taken = [node for node in nodes if node.id not in renewed]
+        await self._fail(taken, StaleNode("the node was taken over by another process; launch again"))
+        for share in shares:
+            wave.work.start_soon(self._launch_wave, replace(wave, share=share, tried=(*wave.tried, wave.offer)))
 
     async def _fail(self, nodes: Iterable[NodeSnapshot], error: OgcError) -> None:
         """Say why; a node that may have a machine stays ``launching``, and on record, until the cloud is clear."""
         nodes = list(nodes)
         for node in nodes:
             self.failures[node.id] = failure(node, error)
-        if isinstance(error, ProviderError) and not _is_certain(error):
+        if not nodes or isinstance(error, StaleNode) or (isinstance(error, ProviderError) and not is_certain(error)):
             return
-        came_from = {NodeState.PLANNED, NodeState.LAUNCHING}
+        await self._move(nodes, NodeState.FAILED, {NodeState.PLANNED, NodeState.LAUNCHING}, str(error))
+
+    async def _settle_up(self, part: Part) -> None:
+        """Enough nodes run: return what is too much; or some go on booting, and are told as ``pending``."""
+        rest = [node_id for node_id in part.node_ids if node_id not in part.up and node_id not in self.failures]
+        if len(part.up) >= part.wanted:
+            surplus = [*part.up[part.wanted :], *rest]
+            part.up = part.up[: part.wanted]
+            for node_id in part.node_ids:
+                self.failures.pop(node_id, None)
+            nodes = await get_nodes(self.context.engine, surplus)
+            await self._give_back(part, nodes, "a spare that was not needed")
+        elif rest:
+            self.pending += rest
+
+    async def _give_back(self, part: Part, nodes: Sequence[NodeSnapshot], reason: str) -> None:
+        """Begin to end machines that nobody waits for; their rows follow once the cloud says that they are gone."""
+        if not nodes:
+            return
+        await self._move(
+            [node for node in nodes if not node.instance_id], NodeState.FAILED, {NodeState.PLANNED}, reason
+        )
+        with_machine = [node for node in nodes if node.instance_id]
+        moved = await self._move(with_machine, NodeState.TERMINATING, {NodeState.LAUNCHING, NodeState.RUNNING}, reason)
+        try:
+            await part.checked.provider.terminate([str(node.instance_id) for node in moved])
+        except ProviderError as error:
+            log.warning("%d machines could not be returned; `ogc sync` goes on with them: %s", len(moved), error)
+
+    async def _move(
+        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: set[NodeState], reason: str
+    ) -> list[NodeSnapshot]:
         ids = [node.id for node in nodes]
-        await move_nodes(self.context.engine, ids, to=NodeState.FAILED, came_from=came_from, reason=str(error))
-        for node in nodes:
-            self.context.tell_moved(node, NodeState.FAILED, reason=str(error))
+        moved = await move_nodes(self.context.engine, ids, to=to, came_from=came_from, reason=reason)
+        there = [node for node in nodes if node.id in moved]
+        for node in there:
+            self.context.tell_moved(node, to, reason=reason)
+        return there
 
-    async def _give_back(self, provider: Provider, node: NodeSnapshot, error: DeadlineExceeded) -> None:
-        """A machine that did not come up in time is not kept running unseen."""
-        self.failures[node.id] = failure(node, error)
-        await move_nodes(
-            self.context.engine,
-            [node.id],
-            to=NodeState.TERMINATING,
-            came_from={NodeState.LAUNCHING},
-            reason=str(error),
-        )
-        if node.instance_id:
-            await provider.terminate([node.instance_id])
+    def _batching(self) -> Batching:
+        return batching_of(self.context.engine, self.context.user)
 
-    def _request(self, checked: Checked, batch: Batch) -> LaunchRequest:
-        return launch_request(
-            batch,
-            checked.layout,
-            owner=self.context.user.slug,
-            scope=self.context.user.scope,
-            public_key=checked.public_key,
-            ssh_port=checked.ssh_port,
-        )
+    def _is_hole(self, checked: Checked) -> Callable[[Offer], bool]:
+        holes = self.context.providers.holes
+        return lambda offer: holes.has(checked.layout.provider, checked.region, offer)
 
-    def _watch_of(self, provider: Provider, watches: TaskGroup) -> Watch:
+    def _note_hole(self, wave: Wave) -> None:
+        checked = wave.part.checked
+        self.context.providers.holes.note(checked.layout.provider, checked.region, wave.offer)
+
+    def _elsewhere(self, wave: Wave) -> Offer | None:
+        checked = wave.part.checked
+        return next_offer(offers(checked.layout), (*wave.tried, wave.offer), self._is_hole(checked))
+
+    def _watch_of(self, part: Part, watches: TaskGroup) -> Watch:
+        provider = part.checked.provider
         if id(provider) not in self._watches:
             watch = Watch(
                 provider,
@@ -280,66 +305,11 @@ class _Launch:
 
     async def _settle(self, running: Mapping[int, Instance]) -> None:
         moved = await record_running(self.context.engine, running)
-        nodes = {node.id: node for node in self._nodes.values()}
-        for node_id in moved:
+        for node_id in sorted(moved):
             address = running[node_id].public_ip or running[node_id].private_ip
-            self.context.tell_moved(nodes[node_id], NodeState.RUNNING, address=address)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wave:
-    """A batch on its way into one zone."""
-
-    checked: Checked
-    prepared: Prepared
-    batch: Batch
-    watch: Watch
-    work: TaskGroup
-
-
-def judge_boot(provider: Provider, node: NodeSnapshot, seen: Instance | None) -> Verdict:
-    """Running with an address is done; gone is an error; anything else, and not yet visible, waits on."""
-    if seen is None:
-        return None
-    if seen.error is not None:
-        return seen.error
-    if seen.state.is_gone or seen.state in (InstanceState.STOPPING, InstanceState.STOPPED):
-        kind = NoCapacity if "InsufficientInstanceCapacity" in seen.reason else InstanceDied
-        return kind(
-            f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
-            provider=provider.name,
-            operation="launch",
-            code=seen.reason.split(":")[0],
-        )
-    if seen.state is InstanceState.RUNNING and (seen.public_ip or seen.private_ip):
-        return seen
-    return None
-
-
-def _is_certain(error: ProviderError) -> bool:
-    """No machine came of the refused call: a throttled call was not carried out, a lost one may have been."""
-    return not error.retryable or isinstance(error, Throttled)
-
-
-def _drafts(checked: Checked, batch: Batch) -> list[NodeDraft]:
-    layout = checked.layout
-    return [
-        NodeDraft(
-            name=name,
-            layout=layout.name,
-            provider=layout.provider,
-            region=checked.region,
-            zone=batch.zone,
-            token=batch.token,
-            launch_index=index,
-            username=layout.username or "",
-            ssh_port=checked.ssh_port,
-            tags=layout.tags,
-            labels=layout.labels,
-            spec=layout.as_dict(),
-        )
-        for index, name in enumerate(batch.names)
-    ]
+            self.context.tell_moved(self._nodes[node_id], NodeState.RUNNING, address=address)
+        for part in {id(self._parts[node_id]): self._parts[node_id] for node_id in moved}.values():
+            part.arrive([node_id for node_id in sorted(moved) if self._parts[node_id] is part])
 
 
 def _with_instance(node: NodeSnapshot, instance: Instance) -> NodeSnapshot:

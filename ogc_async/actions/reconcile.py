@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 import anyio
 
 from ogc_async.actions.context import Context, failure
-from ogc_async.actions.launch_nodes import judge_boot, launch_layouts
+from ogc_async.actions.launch_nodes import launch_layouts
 from ogc_async.actions.lease import Lease
 from ogc_async.actions.tear_down import release_layouts, tear_down_nodes
-from ogc_async.actions.watch import Watch
+from ogc_async.actions.watch import Watch, judge_boot
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.leases import find_leases
 from ogc_async.db.nodes import (

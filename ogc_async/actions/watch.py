@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from ogc_async.errors import DeadlineExceeded, OgcError, ProviderError
+from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, ProviderError
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
-from ogc_async.types import DescribeRequest, Instance, NodeSnapshot
+from ogc_async.types import DescribeRequest, Instance, InstanceState, NodeSnapshot
 
 Verdict = Instance | OgcError | None
 """An instance or an error ends the wait for a node; ``None`` goes on waiting."""
@@ -75,8 +75,9 @@ class Watch:
         """Tick until cancelled."""
         while True:
             await self._has_waiters.wait()
-            waited_s = asyncio.get_running_loop().time() - self._since
-            await anyio.sleep(pause_s(self._interval_s, waited_s, has_news=self._has_news))
+            now = asyncio.get_running_loop().time()
+            pause = pause_s(self._interval_s, now - self._since, has_news=self._has_news)
+            await anyio.sleep(until_tick_s(now, self._interval_s, pause))
             await self._tick()
             if not self._waiters:
                 self._has_waiters.clear()
@@ -121,6 +122,32 @@ class Watch:
 def pause_s(interval_s: float, waited_s: float, *, has_news: bool) -> float:
     """Seconds until the next description."""
     return interval_s if has_news else max(interval_s, min(PATIENCE * waited_s, SLOWEST * interval_s))
+
+
+def until_tick_s(now_s: float, interval_s: float, pause: float) -> float:
+    """The pause, as it fits the loop's ticks: all watches tick together, so that their descriptions become one."""
+    if interval_s <= 0:
+        return 0.0
+    return interval_s - now_s % interval_s + interval_s * (round(pause / interval_s) - 1)
+
+
+def judge_boot(provider: Provider, node: NodeSnapshot, seen: Instance | None) -> Verdict:
+    """Running with an address is done; gone is an error; anything else, and not yet visible, waits on."""
+    if seen is None:
+        return None
+    if seen.error is not None:
+        return seen.error
+    if seen.state.is_gone or seen.state in (InstanceState.STOPPING, InstanceState.STOPPED):
+        kind = NoCapacity if "InsufficientInstanceCapacity" in seen.reason else InstanceDied
+        return kind(
+            f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
+            provider=provider.name,
+            operation="launch",
+            code=seen.reason.split(":")[0],
+        )
+    if seen.state is InstanceState.RUNNING and (seen.public_ip or seen.private_ip):
+        return seen
+    return None
 
 
 def describe_request(nodes: Iterable[NodeSnapshot], *, owner: str, scope: str) -> DescribeRequest:

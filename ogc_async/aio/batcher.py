@@ -1,4 +1,4 @@
-"""Many callers, few calls: what comes in while one batch is under way goes together in the next."""
+"""Many callers, few calls: what comes in while one batch is under way, or within a short window, goes together."""
 
 from __future__ import annotations
 
@@ -16,52 +16,85 @@ R = TypeVar("R")
 class Batcher(Generic[T, R]):
     """Hands items to ``run`` in groups of at most ``max_batch``, one group at a time; ``run`` answers in order.
 
-    An error of ``run`` reaches every caller of that group. A caller that is cancelled does not withdraw its item.
-    Leaving the block waits up to ``drain_s`` seconds for what is still queued, cancelled or not.
+    A group is complete once nothing more has come for ``idle_s`` seconds, and ``ceiling_s`` after its first item at
+    the latest. Between the beginnings of two groups lie at least ``interval_s`` seconds. An error of ``run`` reaches
+    every caller of that group. A caller that is cancelled does not withdraw its item. Used as a block, leaving it waits
+    up to ``drain_s`` seconds for what is still queued, cancelled or not.
     """
 
     def __init__(
-        self, run: Callable[[list[T]], Awaitable[Sequence[R]]], *, max_batch: int = 500, drain_s: float = 15
+        self,
+        run: Callable[[list[T]], Awaitable[Sequence[R]]],
+        *,
+        max_batch: int = 500,
+        idle_s: float = 0,
+        ceiling_s: float = 0,
+        interval_s: float = 0,
+        drain_s: float = 15,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
+        self._idle_s = idle_s
+        self._ceiling_s = ceiling_s
         self._drain_s = drain_s
+        self._interval_s = interval_s
         self._queue: list[tuple[T, asyncio.Future[R]]] = []
-        self._arrived = asyncio.Event()
-        self._is_closing = False
-        self._workers: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self._worker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._workers.add(asyncio.create_task(self._work()))
+        self._is_closed = False
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._is_closing = True
-        self._arrived.set()
-        with anyio.CancelScope(shield=True):
-            _, unfinished = await asyncio.wait(self._workers, timeout=self._drain_s)
-        for worker in unfinished:
-            worker.cancel()
+        self._is_closed = True
+        worker = self._worker
+        if worker is not None:
+            with anyio.CancelScope(shield=True):
+                _, unfinished = await asyncio.wait({worker}, timeout=self._drain_s)
+            for each in unfinished:
+                each.cancel()
         self._abandon()
 
     async def submit(self, item: T) -> R:
         """What ``run`` answers for ``item``."""
-        if self._is_closing or not self._workers:
+        if self._is_closed:
             raise RuntimeError("the batcher is not open")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._queue.append((item, answer))
-        self._arrived.set()
+        if self._worker is None:
+            # It lives as long as somebody waits for it.
+            self._worker = asyncio.create_task(self._work())
         return await answer
 
     async def _work(self) -> None:
-        while not (self._is_closing and not self._queue):
-            await self._arrived.wait()
-            self._arrived.clear()
+        try:
             while self._queue:
+                await self._let_gather()
+                began = asyncio.get_running_loop().time()
                 group, self._queue = self._queue[: self._max_batch], self._queue[self._max_batch :]
                 await self._answer(group)
+                await self._rest(began)
+        finally:
+            self._worker = None
+
+    async def _rest(self, began: float) -> None:
+        """Let more come together before the next group begins."""
+        left = began + self._interval_s - asyncio.get_running_loop().time()
+        if left > 0 and not self._is_closed:
+            await asyncio.sleep(left)
+
+    async def _let_gather(self) -> None:
+        """Wait for more, within the window."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._ceiling_s
+        while len(self._queue) < self._max_batch and (left := deadline - loop.time()) > 0:
+            before = len(self._queue)
+            await asyncio.sleep(min(self._idle_s, left))
+            if len(self._queue) == before:
+                return
 
     async def _answer(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
@@ -71,6 +104,10 @@ class Batcher(Generic[T, R]):
                 if not future.done():
                     future.set_exception(error)
             return
+        except asyncio.CancelledError:
+            for _, future in group:
+                future.cancel()
+            raise
         for (_, future), answer in zip(group, answers, strict=True):
             if not future.done():
                 future.set_result(answer)

@@ -22,9 +22,12 @@ _closers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, Closer]] = Weak
 
 
 class LoopLocal(Generic[T]):
-    """One value a loop: ``get()`` makes it on first use in the running loop, ``aclose()`` ends the running loop's."""
+    """One value a loop: ``get()`` makes it on first use in the running loop, ``aclose()`` ends the running loop's.
 
-    def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]]) -> None:
+    ``close`` is left out where there is nothing to close.
+    """
+
+    def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> None:
         self._make = make
         self._close = close
         self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
@@ -42,7 +45,7 @@ class LoopLocal(Generic[T]):
         loop = asyncio.get_running_loop()
         _closers.get(loop, {}).pop(id(self), None)
         value = self._values.pop(loop, None)
-        if value is not None:
+        if value is not None and self._close is not None:
             await self._close(value)
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
 from ogc_async.errors import OgcError
-from ogc_async.sandbox.process import SandboxFailed, sandbox_process
+from ogc_async.sandbox.process import SandboxFailed, read_state, sandbox_process
 
 COMMANDS = (
     ("init", "--name", "Demo"),
     ("launch",),
     ("ls",),
     ("exec", "echo $USER at $OGC_PUBLIC_IP", "--all"),
+    ("exec", "uname -s", "--all"),
     ("rm-all", "--yes"),
     ("ls",),
 )
-ADMIN_TIMEOUT_S = 60
 OURS = ("AWS_", "GOOGLE_", "POSTGRES_", "OGC_")
 
 
@@ -41,8 +39,7 @@ def run() -> int:
 
 def _tell_what_is_left(endpoint: str) -> int:
     """Ask the sandbox, not the database; returns 1 where it still holds something."""
-    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=ADMIN_TIMEOUT_S) as reply:  # noqa: S310  # our own
-        state = json.load(reply)
+    state = read_state(endpoint)
     states = Counter(each["state"].lower() for machines in state["instances"].values() for each in machines)
     left = {
         "machines": states.total() - states["terminated"],

@@ -1,34 +1,40 @@
-"""The program's entry: runs the command line and turns what went wrong into one message and an exit code."""
+"""The program's entry: runs the command line, says what went wrong in one message, and exits with its code."""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
+
+import typer
 
 from ogc_async.cli.commands import cli
-from ogc_async.errors import NotRunning, OgcError, SettingsError, SpecError, UnknownNode
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_NOTHING_MATCHED = 3
-EXIT_INTERRUPTED = 130
+from ogc_async.cli.invocation import EXIT_INTERRUPTED, EXIT_WELL, current
+from ogc_async.cli.mistakes import Interrupted, error_document, exit_code, message_of
+from ogc_async.errors import OgcError
 
 
-def main() -> None:
-    """Run ``ogc`` on this process's arguments."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``ogc`` on these arguments, or this process's, and exit."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # An error of the command line itself is told before its options are known.
+    current.is_json = "--json" in (words[: words.index("--")] if "--" in words else words)
+    sys.exit(run(words))
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command line; returns its exit code, once all that is to be said is said."""
     try:
-        cli()
-    except OgcError as error:
-        print(f"ogc: {error}", file=sys.stderr)  # noqa: T201  # the program's own voice
-        sys.exit(exit_code(error))
-    except SystemExit as ended:
+        code = typer.main.get_command(cli).main(list(words), prog_name="ogc", standalone_mode=False)
+    except (OgcError, typer.TyperException, typer.Abort, Interrupted) as error:
+        return _tell(error)
+    if code == EXIT_INTERRUPTED:
         # Typer has made it of a KeyboardInterrupt, without a word.
-        if ended.code == EXIT_INTERRUPTED:
-            print("ogc: interrupted; `ogc ls` shows what is on record", file=sys.stderr)  # noqa: T201
-        raise
+        return _tell(Interrupted("interrupted; `ogc ls` shows what is on record"))
+    return code if isinstance(code, int) else EXIT_WELL
 
 
-def exit_code(error: OgcError) -> int:
-    """2 where the spec or the settings are wrong, 3 where no node matches, else 1."""
-    if isinstance(error, SettingsError | SpecError):
-        return EXIT_USAGE
-    return EXIT_NOTHING_MATCHED if isinstance(error, UnknownNode | NotRunning) else EXIT_FAILED
+def _tell(error: BaseException) -> int:
+    said = json.dumps(error_document(error)) if current.is_json else f"ogc: {message_of(error)}"
+    print(said, file=sys.stderr)  # noqa: T201  # the program's own voice
+    return exit_code(error)

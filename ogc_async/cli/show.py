@@ -1,16 +1,20 @@
-"""Tables and lines: the answers as people read them."""
+"""The answers as people read them: lines, tables, and what went wrong, folded where it is the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
+from ogc_async.cli.fold import Answer, Group, Member, called, difference, fold, headline
+from ogc_async.cli.tables import STYLES, Column, node_columns, table
+from ogc_async.cli.tally import without_name
+from ogc_async.cli.voice import complain, err, line, out
 from ogc_async.types import (
+    Change,
     DeployResult,
     LaunchResult,
     NodeFailure,
@@ -22,88 +26,117 @@ from ogc_async.types import (
     TeardownResult,
 )
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
-if not out.is_terminal:
-    # Who reads a file or a pipe wants every word; only a window has an edge.
-    out.width = 1000
-
-STYLES = {
-    NodeState.RUNNING: "green",
-    NodeState.FAILED: "red",
-    NodeState.LOST: "red",
-    NodeState.TERMINATED: "dim",
-}
+SCREEN = 16
+"""Rows that leave room for what stands around them on a terminal of 24 lines."""
+LAST_LINE = "last line of output"
 
 
-def line(text: str) -> None:
-    """One plain line."""
-    out.print(text, markup=False)
-
-
-def nodes(rows: Sequence[NodeSnapshot]) -> None:
+def nodes(rows: Sequence[NodeSnapshot], console: Console = out) -> None:
     """A table of nodes."""
     if not rows:
-        line("no nodes on record")
+        console.print("no nodes on record")
         return
-    table = _table("id", "name", "layout", "state", "address", "instance", "zone", "age")
-    for node in rows:
-        table.add_row(
-            str(node.id),
-            node.name,
-            node.layout,
-            Text(node.state, style=STYLES.get(node.state, "yellow")),
-            node.public_ip or node.private_ip or "-",
-            node.instance_id or "-",
-            node.zone or node.region,
-            _age(node.created_at),
-        )
-    out.print(table)
+    console.print(table(node_columns(rows), console.width))
+
+
+def counts(
+    by_layout: Mapping[str, Mapping[str, int]],
+    scales: Mapping[str, int],
+    problems: Sequence[Group],
+    console: Console = out,
+) -> None:
+    """A row a layout, and what is wrong."""
+    layouts = list(by_layout)
+    if not layouts:
+        console.print("no nodes on record")
+        return
+    columns = [Column("layout", [Text(each) for each in layouts], 0)]
+    if scales:
+        columns.append(Column("scale", [str(scales.get(each, "-")) for each in layouts], 2, is_number=True))
+    for state in NodeState:
+        figures = [by_layout[each].get(state, 0) for each in layouts]
+        if any(figures):
+            cells = [Text(str(figure or "-"), style=STYLES.get(state, "yellow")) for figure in figures]
+            columns.append(Column(state, cells, 1, is_number=True))
+    console.print(table(columns, console.width))
+    for group in problems:
+        console.print(f"{_how_many(group)}: {group.text}", style="red", markup=False)
 
 
 def launch_result(result: LaunchResult) -> None:
     """How many came up, and why others did not."""
     line(f"launched {len(result)} of {len(result) + len(result.failures)} nodes")
-    _failures(result.failures)
+    failures(result.failures)
 
 
-def deploy_results(results: Sequence[DeployResult]) -> None:
-    """A table of what ran where, then the output of what went wrong."""
-    table = _table("node", "step", "exit", "seconds", "last line of output")
-    for result in results:
-        for step in result.steps:
-            table.add_row(result.name, step.script, _outcome(step), f"{step.seconds:.2f}", escape(_last_line(step)))
-    if table.row_count:
-        out.print(table)
-    good = sum(map(bool, results))
-    line(f"deployed {good} of {len(results)} nodes")
-    for result in results:
-        if not result:
-            _explain(result)
+def deploy_results(results: Sequence[DeployResult], layouts: Mapping[int, str]) -> None:
+    """What ran where: a row a step of each node while they fit a screen, else a row a step; then what went wrong."""
+    rows = [(result, step) for result in results for step in result.steps]
+    if rows:
+        out.print(table(_each_step(rows) if len(rows) <= SCREEN else _all_steps(rows, layouts), out.width))
+    line(f"deployed {sum(map(bool, results))} of {len(results)} nodes")
+    what_failed(results, layouts)
 
 
-def outputs(results: Iterable[DeployResult]) -> None:
-    """Each node's output under its name."""
-    for result in results:
-        for step in result.steps:
-            out.print(f"── {result.name} ({_outcome(step)})", style="dim", markup=False)
-            out.print(step.text, end="" if step.text.endswith("\n") else "\n", markup=False)
-        if result.error is not None:
-            err.print(str(result.error), style="red", markup=False)
+def what_failed(results: Sequence[DeployResult], layouts: Mapping[int, str]) -> None:
+    """Errors, and the output of steps that failed, each once."""
+    bad = [result for result in results if not result]
+    for group in fold(Answer(_member(each, layouts), *_failure_of(each)) for each in bad):
+        complain(f"{_how_many(group)}: {group.outcome}")
+        if group.text:
+            err.print(group.text, markup=False)
+
+
+def outputs(results: Sequence[DeployResult], layouts: Mapping[int, str], *, is_diff: bool) -> None:
+    """What a command said on each node, folded."""
+    answers = [
+        Answer(_member(result, layouts), " ".join(map(outcome, result.steps)), result.output)
+        for result in results
+        if result.steps
+    ]
+    folded(answers, is_diff=is_diff)
+    broken = [result for result in results if result.error is not None]
+    for group in fold(Answer(_member(each, layouts), without_name(str(each.error), each.name), "") for each in broken):
+        complain(f"{_how_many(group)}: {group.outcome}")
+
+
+def folded(answers: Sequence[Answer], *, is_diff: bool, title: str = "", console: Console = out) -> None:
+    """Equal answers once, the most common first; or, beside that one, only what differs from it."""
+    groups = fold(answers)
+    if not groups:
+        return
+    if len(answers) > 1:
+        console.print(f"{title}{headline(groups)}", style="bold", markup=False)
+    if not is_diff and len(answers) > 1 and _are_short(groups):
+        width = max(len(group.members[0].name) for group in groups)
+        for group in groups:
+            ended = "" if group.outcome == "0" else f" ({group.outcome})"
+            console.print(f"{group.members[0].name:<{width}}  {group.text.rstrip()}{ended}", markup=False)
+        return
+    for place, group in enumerate(groups):
+        console.print(f"── {_called(group)} ({group.outcome})", style="dim", markup=False)
+        if is_diff and place:
+            _show_difference(groups[0], group, console)
+        else:
+            console.print(group.text, end="" if group.text.endswith("\n") or not group.text else "\n", markup=False)
 
 
 def teardown_result(result: TeardownResult) -> None:
     """How many are gone, and what is left."""
     line(f"tore down {len(result)} of {len(result) + len(result.failures)} nodes")
-    _failures(result.failures)
+    failures(result.failures)
     for error in result.leftovers:
-        err.print(f"left behind: {error}", style="yellow", markup=False)
+        complain(f"left behind: {error}", "yellow")
 
 
 def sync_plan(plan: SyncPlan) -> None:
-    """A line a change, and what is left to others."""
+    """A line for changes of one kind, layout and reason; and what is left to others."""
+    groups: dict[tuple[str, str, str], list[Change]] = {}
     for change in plan.changes:
-        line(str(change))
+        groups.setdefault((change.kind, change.layout, change.reason), []).append(change)
+    for (kind, layout, reason), changes in groups.items():
+        what = _changed(layout, changes)
+        line(f"{kind}: {what}" + (f" ({reason})" if reason else ""))
     for node in plan.busy:
         line(f"leave alone: {node.name} (a process works on it)")
     if not plan.changes:
@@ -113,37 +146,64 @@ def sync_plan(plan: SyncPlan) -> None:
 def sync_result(result: SyncResult) -> None:
     """What was done, and what did not work."""
     sync_plan(result.plan)
-    _failures(result.launched.failures)
-    _failures(result.torn_down.failures)
+    own = [each for each in result.failures if isinstance(each, NodeFailure)]
+    failures([*result.launched.failures, *result.torn_down.failures, *own])
     for error in (*result.failures, *result.torn_down.leftovers):
-        err.print(str(error), style="red", markup=False)
+        if not isinstance(error, NodeFailure):
+            complain(str(error))
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column != "last line of output")
-    return table
+def failures(failed: Iterable[NodeFailure]) -> None:
+    """Why nodes failed, each reason once."""
+    for group in fold(failure_answer(each) for each in failed):
+        complain(f"{_how_many(group)}: {group.text}")
 
 
-def _failures(failures: Iterable[NodeFailure]) -> None:
-    for each in failures:
-        err.print(str(each), style="red", markup=False)
+def failure_answer(failure: NodeFailure) -> Answer:
+    """A failure as it is folded."""
+    member = Member(failure.node_id, failure.name, failure.layout)
+    return Answer(member, "", without_name(str(failure.error), failure.name))
 
 
-def _explain(result: DeployResult) -> None:
-    if result.error is not None:
-        err.print(str(result.error), style="red", markup=False)
-    for step in result.steps:
-        if not step.ok:
-            err.print(f"{result.name}: {step.script}: {_outcome(step)}", style="red", markup=False)
-            err.print(step.text.rstrip(), markup=False)
-
-
-def _outcome(step: StepResult) -> str:
+def outcome(step: StepResult) -> str:
+    """The exit code, or how else it ended."""
     if step.exit_code is not None:
         return str(step.exit_code)
     return f"{step.state} ({step.signal})" if step.signal else str(step.state)
+
+
+def _each_step(rows: Sequence[tuple[DeployResult, StepResult]]) -> list[Column]:
+    return [
+        Column("node", [Text(result.name) for result, _ in rows], 1),
+        Column("step", [Text(step.script) for _, step in rows], 0),
+        Column("exit", [outcome(step) for _, step in rows], 2),
+        Column("seconds", [f"{step.seconds:.2f}" for _, step in rows], 4),
+        Column(LAST_LINE, [Text(_last_line(step)) for _, step in rows], 3, is_flexible=True),
+    ]
+
+
+def _all_steps(rows: Sequence[tuple[DeployResult, StepResult]], layouts: Mapping[int, str]) -> list[Column]:
+    groups: dict[tuple[str, str], list[StepResult]] = {}
+    for result, step in rows:
+        groups.setdefault((layouts.get(result.node_id, ""), step.script), []).append(step)
+    steps = list(groups.values())
+    passed = [sum(step.ok for step in each) for each in steps]
+    failed = [len(each) - good for each, good in zip(steps, passed, strict=True)]
+    return [
+        Column("layout", [Text(layout) for layout, _ in groups], 3),
+        Column("step", [Text(script) for _, script in groups], 0),
+        Column("passed", [str(each) for each in passed], 1, is_number=True),
+        Column("failed", [Text(str(each), style="red" if each else "") for each in failed], 1, is_number=True),
+        Column("median", [f"{median(step.seconds for step in each):.2f}" for each in steps], 5, is_number=True),
+        Column("slowest", [f"{max(step.seconds for step in each):.2f}" for each in steps], 4, is_number=True),
+        Column(LAST_LINE, [Text(_common_line(each)) for each in steps], 2, is_flexible=True),
+    ]
+
+
+def _common_line(steps: Sequence[StepResult]) -> str:
+    lines = Counter(map(_last_line, steps))
+    ((most, _),) = lines.most_common(1)
+    return most if len(lines) == 1 else f"{len(lines)} different: {most}"
 
 
 def _last_line(step: StepResult) -> str:
@@ -151,11 +211,45 @@ def _last_line(step: StepResult) -> str:
     return lines[-1] if lines else ""
 
 
-def _age(since: datetime | None) -> str:
-    if since is None:
-        return "-"
-    seconds = int((datetime.now(UTC) - since).total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{max(seconds, 0)}s"
+def _failure_of(result: DeployResult) -> tuple[str, str]:
+    """What went wrong on a node, as any other would say it; and the output of the step that failed."""
+    if result.error is not None:
+        return without_name(str(result.error), result.name), ""
+    step = next(step for step in result.steps if not step.ok)
+    return f"{step.script}: {outcome(step)}", step.text.rstrip()
+
+
+def _member(result: DeployResult, layouts: Mapping[int, str]) -> Member:
+    return Member(result.node_id, result.name, layouts.get(result.node_id, ""))
+
+
+def _how_many(group: Group) -> str:
+    names = called(group.members)
+    return names if len(group.members) == 1 else f"{len(group.members)} nodes ({names})"
+
+
+def _called(group: Group) -> str:
+    names = called(group.members)
+    return names if len(group.members) == 1 else f"{len(group.members)} nodes: {names}"
+
+
+def _are_short(groups: Sequence[Group]) -> bool:
+    """Every node says one line of its own: a list says that best."""
+    return all(len(group.members) == 1 and len(group.text.strip().splitlines()) == 1 for group in groups)
+
+
+def _show_difference(base: Group, other: Group, console: Console) -> None:
+    names = f"most ({base.outcome})", f"{other.members[0].name} ({other.outcome})"
+    for each in difference(base.text, other.text, names):
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(each[:1], "")
+        console.print(each, style=style, markup=False)
+
+
+def _changed(layout: str, changes: Sequence[Change]) -> str:
+    named = [change.node or change.instance_id for change in changes]
+    if not any(named):
+        return f"{len(changes)} nodes of {layout}" if len(changes) > 1 else f"a node of {layout}"
+    if all(change.node for change in changes):
+        members = [Member(change.node_id, change.node, change.layout) for change in changes]
+        return called(members) if len(members) == 1 else f"{len(members)} nodes ({called(members)})"
+    return ", ".join(named)

@@ -1,4 +1,4 @@
-"""The tables: users, nodes, and the actions (recorded steps) of nodes."""
+"""The tables: users, nodes with their actions (recorded steps) and milestones, and levels of the clouds' limits."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     LargeBinary,
     MetaData,
@@ -154,3 +155,43 @@ class Action(Base):
 
     def __repr__(self) -> str:
         return f"<Action {self.id} {self.script} {self.state}>"
+
+
+class NodeMilestone(Base):
+    """A moment of a node's way, from which its timeline is drawn."""
+
+    __tablename__ = "milestones"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    node_id: Mapped[int] = mapped_column(ForeignKey("nodes.id", ondelete="CASCADE"), index=True)
+    run: Mapped[str] = mapped_column(String(32))
+    work: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))
+    detail: Mapped[str] = mapped_column(Text, default="")
+    at: Mapped[datetime] = mapped_column(Moment)
+
+    def __repr__(self) -> str:
+        return f"<NodeMilestone {self.node_id} {self.kind}>"
+
+
+class PaceLevel(Base):
+    """Where one request limit of a cloud stands, for every process that uses this database.
+
+    ``tokens`` and ``at`` mean what the limit's rule makes of them; times are seconds since the epoch, by the
+    database's clock. ``share`` of the published rate was believed in at ``slowed_at``, when the cloud refused a call.
+    Without ``at`` nothing was taken yet.
+    """
+
+    __tablename__ = "pace_levels"
+
+    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), primary_key=True)
+    region: Mapped[str] = mapped_column(String(64), primary_key=True)
+    bucket: Mapped[str] = mapped_column(String(128), primary_key=True)
+    tokens: Mapped[float] = mapped_column(Double)
+    at: Mapped[float | None] = mapped_column(Double)
+    share: Mapped[float] = mapped_column(Double, default=1.0)
+    slowed_at: Mapped[float | None] = mapped_column(Double)
+
+    def __repr__(self) -> str:
+        return f"<PaceLevel {self.provider} {self.region} {self.bucket}>"

@@ -29,7 +29,7 @@ MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDraft:
-    """A node that is to be: everything known before its launch."""
+    """A node that is to be: everything known before its launch. ``worker`` holds its row until ``lease_until``."""
 
     name: str
     layout: str
@@ -43,6 +43,8 @@ class NodeDraft:
     tags: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
+    worker: str | None = None
+    lease_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +56,17 @@ class Renewal:
     zone: str | None
 
 
-async def plan_nodes(
-    engine: Engine, user_id: int, drafts: Sequence[NodeDraft], lease: tuple[str, datetime] | None = None
-) -> list[NodeSnapshot]:
-    """Put every draft on record as ``planned``, in one transaction; ``lease`` is a worker, and until when.
-
-    The rows come back in the order of the drafts.
-    """
-    worker, until = lease or (None, None)
+async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) -> list[NodeSnapshot]:
+    """Put every draft on record as ``planned``, in one transaction; the rows come back in the order of the drafts."""
     moment = now()
     shared = {"user_id": user_id, "state": NodeState.PLANNED, "created_at": moment, "updated_at": moment}
-    shared |= {"worker": worker, "lease_until": until}
     rows = [_plain(draft) | shared for draft in drafts]
+    # Many sets of parameters for one statement: thousands of rows written out as VALUES take seconds to compile.
+    statement = insert(Node.__table__).returning(*COLUMNS)  # type: ignore[arg-type]  # a mapped class's table is a Table
     made: dict[str, NodeSnapshot] = {}
     async with engine.transaction() as connection:
         for chunk in chunks(rows):
-            answer = await connection.execute(insert(Node).values(chunk).returning(*COLUMNS))
+            answer = await connection.execute(statement, chunk)
             made.update({row["name"]: _snapshot(row) for row in answer.mappings()})
     return [made[draft.name] for draft in drafts]
 
@@ -115,8 +112,13 @@ async def renew_tokens(engine: Engine, renewals: Mapping[int, Renewal]) -> set[i
 async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
     """Keep the host keys that nodes showed at first contact; a key on record stays."""
     async with engine.transaction() as connection:
-        values = {node_id: {"host_key": key} for node_id, key in keys.items()}
-        await _update_each(connection, values, Node.host_key.is_(None))
+        await pin_keys(connection, keys)
+
+
+async def pin_keys(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
+    """The same, within a transaction."""
+    values = {node_id: {"host_key": key} for node_id, key in keys.items()}
+    await _update_each(connection, values, Node.host_key.is_(None))
 
 
 async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:

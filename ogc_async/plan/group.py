@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ogc_async.plan.batches import Batch
+from ogc_async.plan.batches import Batch, offers
 from ogc_async.spec import Layout
 from ogc_async.types import LaunchRequest
 
@@ -13,6 +13,7 @@ def launch_request(
     """The request for ``batch``, which is one of ``layout``'s: equal arguments make equal requests."""
     if batch.layout != layout.name:
         raise ValueError(f"the batch is of layout {batch.layout!r}, not {layout.name!r}")
+    offer = batch.offer or offers(layout)[0]
     return LaunchRequest(
         owner=owner,
         scope=scope,
@@ -20,11 +21,11 @@ def launch_request(
         names=batch.names,
         token=batch.token,
         runs_on=layout.runs_on,
-        instance_size=layout.instance_size,
+        instance_size=offer.size,
         public_key=public_key,
         arch=layout.arch,
         username=layout.username,
-        zone=batch.zone,
+        zone=offer.zone,
         ports=layout.ports,
         ingress=layout.ingress,
         ssh_port=ssh_port,

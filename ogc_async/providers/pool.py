@@ -7,7 +7,9 @@ from collections.abc import Callable
 from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.errors import MissingCredentials
 from ogc_async.providers.base import Provider
+from ogc_async.providers.holes import Holes
 from ogc_async.providers.registry import open_provider
+from ogc_async.providers.shared import SharedProvider
 from ogc_async.settings import Settings
 
 Key = tuple[str, str]
@@ -20,6 +22,7 @@ class ProviderPool:
     def __init__(self, settings: Settings, *, opener: Opener = open_provider) -> None:
         self._settings = settings
         self._opener = opener
+        self.holes = Holes()
         self._open: LoopLocal[dict[Key, Provider]] = LoopLocal(dict, _close_all)
 
     def get(self, name: str, region: str | None = None) -> Provider:
@@ -30,7 +33,7 @@ class ProviderPool:
         chosen = region or self.default_region(name)
         providers = self._open.get()
         if (name, chosen) not in providers:
-            providers[name, chosen] = self._opener(name, self._settings, chosen)
+            providers[name, chosen] = SharedProvider(self._opener(name, self._settings, chosen))
         return providers[name, chosen]
 
     def default_region(self, name: str) -> str:

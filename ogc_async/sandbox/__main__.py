@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--print-env", action="store_true", help="print the variables that lead here, KEY=VALUE, once it serves")
     add("--port", type=int, default=default.port, help="port of the APIs; 0 takes a free one (%(default)s)")
     add("--ssh-port", type=int, default=default.ssh_port, help="port of every machine's SSH server (%(default)s)")
+    add("--no-ssh", action="store_true", help="machines hold their addresses, and nobody answers there")
     add("--network", default=default.network, help="where the machines' addresses are, in 127.0.0.0/8 (%(default)s)")
     add("--seed", type=int, default=default.seed, help="the same seed makes the same ids and delays (%(default)s)")
     add("--time-scale", type=float, default=1.0, metavar="N", help="run N times as fast as the real time")
@@ -101,6 +102,7 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
     return SandboxSettings(
         port=options.port,
         ssh_port=options.ssh_port,
+        has_ssh=not options.no_ssh,
         network=options.network,
         seed=options.seed,
         time_scale=options.time_scale,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import random
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import asyncssh
@@ -17,7 +19,8 @@ import asyncssh
 from ogc_async.sandbox.processes import Enclosure, run_command
 
 CLOSE_TIMEOUT_S = 5.0
-TRIES = 1000
+TRIES = 20_000
+"""A sandbox of thousands of machines may stand in the way; a try takes 10 µs."""
 
 
 class AddressesTaken(Exception):
@@ -43,14 +46,12 @@ class Hosts:
         self._addresses = self._endless()
 
     def make(self, logins: Iterable[Login]) -> Host:
-        """A host that holds its address and has its home, and does not listen yet."""
+        """A host that holds its address, and does not listen yet; what it takes to listen is made then."""
         for _ in range(TRIES):
             address = next(self._addresses)
             held = _hold(address, self._port)
             if held is not None:
-                home = self._folder / address
-                home.mkdir(mode=0o700)
-                return Host(address, held, home, logins, self._enclosure)
+                return Host(address, held, self._folder / address, logins, self._enclosure)
         raise AddressesTaken(f"no free address in {self._network} with port {self._port} after {TRIES} tries")
 
     def homes(self) -> int:
@@ -62,8 +63,12 @@ class Hosts:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _endless(self) -> Iterator[str]:
+        """Every address again and again, from a place of its own: sandboxes side by side rarely meet."""
+        first, last = self._network[1], self._network[-2]
+        start = random.SystemRandom().randrange(int(first), int(last) + 1)
         while True:
-            yield from map(str, self._network.hosts())
+            yield from (str(ipaddress.IPv4Address(each)) for each in range(start, int(last) + 1))
+            start = int(first)
 
 
 class Host:
@@ -75,20 +80,27 @@ class Host:
         self.address = address
         self._socket = held
         self._home = home
+        self._logins = tuple(logins)
         self._authorized: list[tuple[str, asyncssh.SSHKey]] = []
-        self.authorize(logins)
         self._enclosure = enclosure
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._commands: set[asyncio.Task[None]] = set()
-        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+
+    @cached_property
+    def host_key(self) -> asyncssh.SSHKey:
+        """Its own."""
+        return asyncssh.generate_private_key("ssh-ed25519")
 
     def authorize(self, logins: Iterable[Login]) -> None:
         """Let in these from now on, and nobody else."""
-        self._authorized[:] = [(login.user, asyncssh.import_public_key(login.public_key)) for login in logins]
+        self._logins = tuple(logins)
+        self._authorized[:] = [(login.user, asyncssh.import_public_key(login.public_key)) for login in self._logins]
 
     async def open(self) -> None:
         """Listen from now on."""
+        self._home.mkdir(mode=0o700)
+        self.authorize(self._logins)
         self._server = await asyncssh.listen(
             sock=self._socket,
             config=None,

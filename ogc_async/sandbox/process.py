@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from signal import SIGKILL
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 120.0
 
 
 class SandboxFailed(Exception):
@@ -47,6 +50,13 @@ def sandbox_process(*options: str, environment: Mapping[str, str] | None = None)
             code = stop(process)
         if code != 0:
             raise SandboxFailed(f"the sandbox ended with exit code {code}: {_said(errors)}")
+
+
+def read_state(endpoint: str) -> dict[str, Any]:
+    """What the sandbox at that address holds and was asked: its admin page."""
+    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=READ_TIMEOUT_S) as reply:  # noqa: S310  # our own
+        state: dict[str, Any] = json.load(reply)
+    return state
 
 
 def stop(process: subprocess.Popen[str], timeout_s: float = STOP_TIMEOUT_S) -> int:

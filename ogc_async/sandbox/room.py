@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ogc_async.sandbox.clock import Clock
-from ogc_async.sandbox.hosts import Host, Hosts, Login
+from ogc_async.sandbox.hosts import AddressesTaken, Host, Hosts, Login
 from ogc_async.sandbox.settings import SandboxSettings
 
 log = logging.getLogger(__name__)
 
 NO_CAPACITY = ("Server.InsufficientInstanceCapacity", "Insufficient capacity to satisfy instance request")
+INTERNAL_ERROR = "Server.InternalError"
 ENDED_BY_USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
 
 
@@ -140,18 +141,27 @@ class MachineRoom:
         if machine.state is not State.PENDING:
             return
         if machine.is_doomed:
-            machine.state, machine.reason, machine.ended_at = State.ENDED, NO_CAPACITY, self._clock.now()
-            machine.settled.set()
-            machine.gone.set()
+            self._die(machine, NO_CAPACITY)
             return
-        machine.host = self._hosts.make(machine.logins)
+        try:
+            machine.host = self._hosts.make(machine.logins)
+        except (AddressesTaken, OSError) as error:
+            # Left pending, it would be waited for in vain.
+            log.exception("a machine has no host")
+            self._die(machine, (INTERNAL_ERROR, str(error)))
+            return
         machine.address = machine.host.address
         machine.state, machine.running_at = State.RUNNING, self._clock.now()
         machine.settled.set()
         await self._clock.sleep(self.rng.uniform(*self._settings.ssh_delay))
-        if machine.state is State.RUNNING:
+        if machine.state is State.RUNNING and self._settings.has_ssh:
             await machine.host.open()
             machine.ssh_open_at = self._clock.now()
+
+    def _die(self, machine: Machine, reason: tuple[str, str]) -> None:
+        machine.state, machine.reason, machine.ended_at = State.ENDED, reason, self._clock.now()
+        machine.settled.set()
+        machine.gone.set()
 
     async def _shut_down(self, machine: Machine) -> None:
         await self._close_host(machine)

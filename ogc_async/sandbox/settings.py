@@ -18,6 +18,8 @@ class SandboxSettings:
     """Each running machine has an address of its own here; it must lie in 127.0.0.0/8."""
     ssh_port: int = 2222
     """All machines' SSH port: one that needs no privilege."""
+    has_ssh: bool = True
+    """Machines have SSH servers; without, their addresses are held and nobody answers: for thousands of them."""
     region: str = "us-east-2"
     """The region that ``env()`` names; others work as well."""
     zones: tuple[str, ...] = ("a", "b", "c")

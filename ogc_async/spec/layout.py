@@ -79,6 +79,10 @@ Arch = Annotated[
     Literal["x86_64", "arm64"],
     BeforeValidator(fields.choice(("x86_64", "arm64"), {"amd64": "x86_64", "aarch64": "arm64"}, {"x64": "x86_64"})),
 ]
+Platform = Annotated[
+    Literal["linux", "windows"], BeforeValidator(fields.choice(("linux", "windows"), {}, {"win": "windows"}))
+]
+Address = Annotated[Literal["public", "private"], BeforeValidator(fields.choice(("public", "private"), {}, {}))]
 OnFailure = Annotated[Literal["stop", "continue"], BeforeValidator(fields.choice(("stop", "continue"), {}, {}))]
 
 
@@ -112,9 +116,22 @@ class Timeouts(SpecModel):
 
     boot: Seconds = Field(None, description="from the launch call until a machine runs")
     ssh: Seconds = Field(None, description="from running until the node accepts an SSH session")
+    ready: Seconds = Field(None, description="from the SSH session until the node is ready for its scripts")
     step: Seconds = Field(None, description="one script or command")
     transfer: Seconds = Field(None, description="one node's file transfer")
     terminate: Seconds = Field(None, description="from the terminate call until a machine is gone")
+
+
+class Ready(SpecModel):
+    """When a node is ready for its scripts, beside answering SSH; all that is given has to be so."""
+
+    cloud_init: Flag = Field(default=False, description="cloud-init has finished")
+    port: Annotated[int | None, BeforeValidator(fields.optional(fields.whole(1, 65535)))] = Field(
+        None, description="something listens on this TCP port of the node"
+    )
+    command: Annotated[str | None, BeforeValidator(fields.optional(fields.text))] = Field(
+        None, description="this shell command exits with 0"
+    )
 
 
 class LayoutKeys(SpecModel):
@@ -126,6 +143,9 @@ class LayoutKeys(SpecModel):
     )
     arch: Arch = Field("x86_64", description="CPU architecture")
     instance_size: Text = Field(description="the cloud's machine type", examples=["t3.small"])
+    fallback_sizes: Texts = Field(
+        (), description="machine types to go on with, in order, where no zone has capacity for instance-size"
+    )
     username: Annotated[str | None, BeforeValidator(fields.optional(fields.matching(_USER, "a user's name")))] = Field(
         None, description="login user (the image's own)"
     )
@@ -134,6 +154,12 @@ class LayoutKeys(SpecModel):
     ] = Field(None, description="folder of the scripts to run, or one script")
     scale: Annotated[int, Field(ge=0, le=MAX_SCALE), BeforeValidator(fields.whole(0, MAX_SCALE))] = Field(
         1, description="how many nodes"
+    )
+    min_ready: Annotated[int | None, BeforeValidator(fields.optional(fields.whole(1, MAX_SCALE)))] = Field(
+        None, description="a launch returns once so many nodes run; the others go on booting (scale)"
+    )
+    spare: Annotated[int, Field(ge=0, le=MAX_SCALE), BeforeValidator(fields.whole(0, MAX_SCALE))] = Field(
+        0, description="machines to ask for beyond scale; the first to run are kept, the rest returned"
     )
     remote_path: Annotated[str, BeforeValidator(fields.remote_path)] = Field(
         "ogc", description="folder on the node for scripts and files, from the login home"
@@ -173,8 +199,25 @@ class LayoutKeys(SpecModel):
     env: Annotated[tuple[EnvName, ...], _one_or_more(EnvName), Once] = Field(
         (), description="environment variables that scripts and templates may see"
     )
+    ready: Annotated[Ready, BeforeValidator(fields.gate)] = Field(
+        default_factory=Ready,
+        description="when scripts may run: ssh, cloud-init, or {cloud-init, port, command}",
+    )
+    platform: Platform = Field("linux", description="what the image is: linux, or windows with OpenSSH")
+    address: Address = Field("public", description="address to connect to: public (else private), or private")
+    jump_host: Annotated[str | None, BeforeValidator(fields.optional(fields.jump_host))] = Field(
+        None, description="SSH server to go through: user@host or user@host:port (the settings')"
+    )
     on_failure: OnFailure = Field("stop", description="what follows a step that failed")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="deadlines that replace the settings'")
+
+    @field_validator("min_ready")
+    @classmethod
+    def _within_scale(cls, min_ready: int | None, info: ValidationInfo) -> int | None:
+        scale = info.data.get("scale")
+        if min_ready is not None and scale is not None and min_ready > scale:
+            raise fields.Unfit(f"{min_ready} nodes can not be ready where the scale is {scale}")
+        return min_ready
 
     @field_validator("zones")
     @classmethod

@@ -6,6 +6,7 @@ from ogc_async.types.launch import (
     InstanceState,
     LaunchFailure,
     LaunchRequest,
+    Offer,
     Port,
     Prepared,
 )
@@ -17,8 +18,10 @@ from ogc_async.types.result import (
     StepResult,
     StepState,
     TeardownResult,
+    UpResult,
 )
 from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
+from ogc_async.types.timeline import Milestone, MilestoneKind
 
 __all__ = [
     "LIVE",
@@ -31,9 +34,12 @@ __all__ = [
     "LaunchFailure",
     "LaunchRequest",
     "LaunchResult",
+    "Milestone",
+    "MilestoneKind",
     "NodeFailure",
     "NodeSnapshot",
     "NodeState",
+    "Offer",
     "Port",
     "Prepared",
     "StepResult",
@@ -41,5 +47,6 @@ __all__ = [
     "SyncPlan",
     "SyncResult",
     "TeardownResult",
+    "UpResult",
     "UserSnapshot",
 ]

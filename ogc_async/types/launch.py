@@ -45,6 +45,17 @@ class Port:
         return span if self.protocol == "tcp" else f"{span}/{self.protocol}"
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A machine type in a zone (None: the cloud chooses): what capacity is had of, or not."""
+
+    zone: str | None
+    size: str
+
+    def __str__(self) -> str:
+        return f"{self.size} in {self.zone}" if self.zone else self.size
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
     """One batch: machines of one shape, in one zone, under one idempotency token.

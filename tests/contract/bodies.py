@@ -100,7 +100,7 @@ class ComputeCloud(Cloud):
         settings = Settings(_env_file=None, ogc_api_retry_s=300, ogc_poll_s=0.1, **self._values)
         zone = settings.google_datacenter or ""
         hurried = HurriedTime()
-        limits = Limits(wall_clock=hurried.wall_clock, clock=hurried.clock, sleep=hurried.sleep)
+        limits = Limits(wall_clock=hurried.wall_clock, sleep=hurried.sleep)
         return GoogleProvider(
             settings, zone.rpartition("-")[0], limits=limits, clock=hurried.clock, sleep=hurried.sleep
         )

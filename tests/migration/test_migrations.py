@@ -25,7 +25,7 @@ from tests.cloud import bare_environment
 
 ROOT = Path(__file__).parents[2]
 VENV = Path(sys.executable).parent
-TABLES = {"users", "nodes", "actions", "alembic_version"}
+TABLES = {"users", "nodes", "actions", "pace_levels", "alembic_version"}
 
 
 @pytest.fixture

@@ -14,11 +14,12 @@ from aiobotocore.session import AioSession
 from botocore import xform_name
 from botocore.exceptions import ConfigParseError, InvalidRegionError, ProfileNotFound
 
-from ogc_async.aio.retry import retry
+from ogc_async.aio.limiter import Levels
+from ogc_async.aio.retry import Clock, retry
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
-from ogc_async.providers.aws.limits import Limits
+from ogc_async.providers.aws.limits import Limits, place_of
 from ogc_async.providers.aws.parsing import ParserFactory
 from ogc_async.settings import Settings
 
@@ -40,7 +41,10 @@ _sessions: dict[str | None, AioSession] = {}
 
 
 class AwsClient:
-    """Calls one region's EC2 and SSM. Clients are opened on first use and kept until :meth:`aclose`."""
+    """Calls one region's EC2 and SSM. Clients are opened on first use and kept until :meth:`aclose`.
+
+    ``shared`` is where its request limits are counted together with other processes; without it, it counts alone.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class AwsClient:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -55,7 +60,7 @@ class AwsClient:
         check_credentials(settings, region)
         self.region = region
         self._settings = settings
-        self._limits = limits or Limits(clock=clock, sleep=sleep)
+        self._limits = limits or Limits(place_of(settings, region), shared=shared, clock=clock, sleep=sleep)
         self._rng = rng
         self._clock = clock
         self._sleep = sleep
@@ -75,13 +80,23 @@ class AwsClient:
         now. Raises :class:`~ogc_async.errors.ProviderError`.
         """
 
+        queued_s = 0.0
+
         async def once() -> Reply:
+            nonlocal queued_s
+            came_at = self._clock()
+            await self._limits.take(operation, instances)
+            queued_s += self._clock() - came_at
             return await self._once(operation, service, instances, parameters)
 
         async def settled() -> Reply:
             return await self.retry(once, is_propagating, SETTLE_S)
 
-        return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s)
+        def clock() -> float:
+            # To wait in turn is no failure: a repeat that had to has not used up the time for repeats.
+            return self._clock() - queued_s
+
+        return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s, clock)
 
     async def pages(self, operation: str, key: str, **parameters: Any) -> AsyncIterator[list[Reply]]:
         """The ``key`` list of every page of a describing call."""
@@ -92,10 +107,16 @@ class AwsClient:
                 return
             parameters["NextToken"] = reply["NextToken"]
 
-    async def retry(self, call: Callable[[], Awaitable[T]], decide: Callable[[Exception], bool], budget_s: float) -> T:
-        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock."""
+    async def retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        decide: Callable[[Exception], bool],
+        budget_s: float,
+        clock: Clock | None = None,
+    ) -> T:
+        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock if no other is given."""
         return await retry(
-            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=self._clock, sleep=self._sleep
+            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self._clock, sleep=self._sleep
         )
 
     async def aclose(self) -> None:
@@ -108,7 +129,6 @@ class AwsClient:
 
     async def _once(self, operation: str, service: str, instances: int, parameters: Mapping[str, Any]) -> Reply:
         client = await self._clients.run(service, lambda: self._open(service))
-        await self._limits.take(operation, instances)
         try:
             async with self._gate:
                 with anyio.fail_after(self._settings.ogc_api_timeout_s):
@@ -117,7 +137,7 @@ class AwsClient:
         except FOREIGN as error:
             mapped = map_error(error, operation, service=service)
             if isinstance(mapped, Throttled):
-                self._limits.slow_down(operation)
+                await self._limits.slow_down(operation, instances, message=mapped.message)
             # The original stays out of tracebacks: it holds the signed request.
             raise mapped from None
 

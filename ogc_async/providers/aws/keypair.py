@@ -8,7 +8,9 @@ from ogc_async.errors import InvalidRequest, ProviderError
 from ogc_async.providers.aws.client import AwsClient, Reply
 from ogc_async.providers.aws.errors import PROVIDER, is_duplicate
 from ogc_async.providers.aws.tags import layout_tags, resource_name, tag_filters, tag_specification
+from ogc_async.providers.keypairs import KeyPair
 from ogc_async.types import LaunchRequest
+from ogc_async.types.launch import TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 KINDS = ("ssh-ed25519", "ssh-rsa")
 """What EC2 imports."""
@@ -65,3 +67,13 @@ async def _check_same(client: AwsClient, name: str, request: LaunchRequest) -> N
     if there and there != request.public_key.split()[:2]:
         message = f"the key pair {name!r} exists in {client.region} and holds another public key; delete it"
         raise InvalidRequest(message, provider=PROVIDER, operation="ImportKeyPair", code="InvalidKeyPair.Duplicate")
+
+
+async def list_key_pairs(client: AwsClient, *, owner: str, scope: str) -> list[KeyPair]:
+    """The key pairs with these tags, of every layout."""
+    reply = await client.call("DescribeKeyPairs", Filters=tag_filters({TAG_OWNER: owner, TAG_SCOPE: scope}))
+    found: list[KeyPair] = []
+    for pair in reply.get("KeyPairs") or ():
+        tags = {tag["Key"]: tag["Value"] for tag in pair.get("Tags") or ()}
+        found.append(KeyPair(pair["KeyName"], tags.get(TAG_LAYOUT, "")))
+    return found

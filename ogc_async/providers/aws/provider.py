@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable
 import anyio
 
 from ogc_async.aio.gather import gather_bounded
+from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, ProviderError
 from ogc_async.providers.aws.client import AwsClient
@@ -16,9 +17,10 @@ from ogc_async.providers.aws.errors import PROVIDER, all_or_raise
 from ogc_async.providers.aws.firewall import delete_firewalls, ensure_firewall
 from ogc_async.providers.aws.images import Images
 from ogc_async.providers.aws.instances import Instances
-from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair
+from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair, list_key_pairs
 from ogc_async.providers.aws.limits import Limits
 from ogc_async.providers.base import Provider
+from ogc_async.providers.keypairs import KeepsKeyPairs, KeyPair
 from ogc_async.settings import Settings
 from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
 
@@ -41,13 +43,14 @@ class AwsProvider:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self.region = region
         self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
-        self._client = AwsClient(settings, region, limits=limits, rng=rng, clock=clock, sleep=sleep)
+        self._client = AwsClient(settings, region, limits=limits, shared=shared, rng=rng, clock=clock, sleep=sleep)
         self._images = Images(self._client, clock=clock)
         self._instances = Instances(self._client, clock=clock)
         self._preparing: SingleFlight[Hashable, Prepared] = SingleFlight()
@@ -83,6 +86,14 @@ class AwsProvider:
         await delete_firewalls(self._client, layout, owner=owner, scope=scope)
         await delete_key_pairs(self._client, layout, owner=owner, scope=scope)
 
+    async def list_key_pairs(self, owner: str, scope: str) -> list[KeyPair]:
+        """The key pairs of that owner and database."""
+        return await list_key_pairs(self._client, owner=owner, scope=scope)
+
+    async def delete_key_pair(self, name: str) -> None:
+        """Delete it; EC2 answers success for one that is gone."""
+        await self._client.call("DeleteKeyPair", KeyName=name)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -110,3 +121,4 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 
 
 _: type[Provider] = AwsProvider
+__: type[KeepsKeyPairs] = AwsProvider

@@ -11,11 +11,12 @@ from urllib.parse import quote
 import aiohttp
 import anyio
 
-from ogc_async.aio.retry import retry
+from ogc_async.aio.limiter import Levels
+from ogc_async.aio.retry import Clock, retry
 from ogc_async.errors import ProviderError, Throttled
 from ogc_async.providers.google.credentials import AccessToken, read_credentials
 from ogc_async.providers.google.errors import FOREIGN, TOO_MANY_AT_ONCE, is_retryable, map_failure, map_reply
-from ogc_async.providers.google.limits import Limits
+from ogc_async.providers.google.limits import Limits, place_of
 from ogc_async.providers.google.methods import METHODS
 from ogc_async.settings import Settings
 
@@ -33,6 +34,7 @@ Reply = dict[str, Any]
 class GoogleClient:
     """Calls one project's Compute API. The connection is opened on first use and kept until :meth:`aclose`.
 
+    ``shared`` is where its request limits are counted together with other processes; without it, it counts alone.
     Raises :class:`~ogc_async.errors.SettingsError` where the credentials can not be used.
     """
 
@@ -42,6 +44,7 @@ class GoogleClient:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -53,7 +56,7 @@ class GoogleClient:
         self.sleep = sleep
         self._settings = settings
         self._base = f"{(settings.ogc_google_endpoint or ENDPOINT).rstrip('/')}/compute/v1/projects"
-        self._limits = limits or Limits(clock=clock, sleep=sleep)
+        self._limits = limits or Limits(place_of(self.project, self._base, region), shared=shared, sleep=sleep)
         self._rng = rng
         self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
         self._session: aiohttp.ClientSession | None = None
@@ -80,10 +83,20 @@ class GoogleClient:
         path = method.path.format(**{key: quote(value, safe="") for key, value in names.items()})
         url = "/".join(filter(None, (self._base, quote(in_project or self.project, safe=""), path)))
 
+        queued_s = 0.0
+
         async def once() -> Reply:
+            nonlocal queued_s
+            came_at = self.clock()
+            await self._limits.take(operation, method.group, begins=method.http != "GET")
+            queued_s += self.clock() - came_at
             return await self._once(operation, url, query or {}, body)
 
-        return await self.retry(once, is_retryable, self._settings.ogc_api_retry_s)
+        def clock() -> float:
+            # To wait in turn is no failure: a repeat that had to has not used up the time for repeats.
+            return self.clock() - queued_s
+
+        return await self.retry(once, is_retryable, self._settings.ogc_api_retry_s, clock)
 
     async def pages(self, operation: str, /, *, filter_: str = "", **names: str) -> AsyncIterator[Reply]:
         """Every page of a listing."""
@@ -95,10 +108,16 @@ class GoogleClient:
                 return
             query["pageToken"] = reply["nextPageToken"]
 
-    async def retry(self, call: Callable[[], Awaitable[T]], decide: Callable[[Exception], bool], budget_s: float) -> T:
-        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock."""
+    async def retry(
+        self,
+        call: Callable[[], Awaitable[T]],
+        decide: Callable[[Exception], bool],
+        budget_s: float,
+        clock: Clock | None = None,
+    ) -> T:
+        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock if no other is given."""
         return await retry(
-            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=self.clock, sleep=self.sleep
+            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self.clock, sleep=self.sleep
         )
 
     async def aclose(self) -> None:
@@ -114,7 +133,6 @@ class GoogleClient:
     async def _once(self, operation: str, url: str, query: Mapping[str, str], body: Mapping[str, Any] | None) -> Reply:
         session, token = self._open()
         method = METHODS[operation]
-        await self._limits.take(operation, method.group)
         try:
             async with self._gate:
                 headers = {"Authorization": f"Bearer {await token.get()}"}
@@ -125,14 +143,16 @@ class GoogleClient:
             raise map_failure(error, operation) from None
         if response.status < 400 and isinstance(answer, dict):
             return answer
-        raise self._noted(map_reply(response.status, answer, operation), operation)
+        refusal = map_reply(response.status, answer, operation)
+        await self._heed(refusal, operation)
+        raise refusal
 
-    def _noted(self, error: ProviderError, operation: str) -> ProviderError:
+    async def _heed(self, error: ProviderError, operation: str) -> None:
+        group = METHODS[operation].group
         if error.code == TOO_MANY_AT_ONCE:
-            self._limits.too_many_at_once(operation)
+            await self._limits.too_many_at_once(operation, group)
         elif isinstance(error, Throttled):
-            self._limits.used_up(METHODS[operation].group)
-        return error
+            await self._limits.used_up(group)
 
     def _open(self) -> tuple[aiohttp.ClientSession, AccessToken]:
         if self._session is None:

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Collection, Hashable
 
 import anyio
 
+from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, ProviderError, ResourceInUse
-from ogc_async.providers.base import Provider
-from ogc_async.providers.google import images
+from ogc_async.providers.base import Provider, PublishesHostKeys
+from ogc_async.providers.google import hostkeys, images
 from ogc_async.providers.google.client import GoogleClient
 from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.firewall import delete_firewall, ensure_firewall
@@ -40,13 +41,14 @@ class GoogleProvider:
         region: str,
         *,
         limits: Limits | None = None,
+        shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self.region = region
         self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
-        self._client = GoogleClient(settings, region, limits=limits, rng=rng, clock=clock, sleep=sleep)
+        self._client = GoogleClient(settings, region, limits=limits, shared=shared, rng=rng, clock=clock, sleep=sleep)
         zone = settings.google_datacenter
         default_zone = zone if zone and zone.startswith(f"{region}-") else None
         self._instances = Instances(self._client, settings, default_zone=default_zone)
@@ -77,6 +79,10 @@ class GoogleProvider:
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine of that owner that is not on its way out."""
         return await self._instances.list_owned(owner)
+
+    async def published_host_keys(self, instance_id: str) -> tuple[str, ...]:
+        """What the machine's guest agent says its host keys are."""
+        return await hostkeys.published(self._client, instance_id)
 
     async def release(self, layout: str, *, owner: str, scope: str) -> None:
         """Delete the layout's firewall; Compute Engine would do so while machines live behind it, this does not."""
@@ -109,3 +115,4 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 
 
 _: type[Provider] = GoogleProvider
+__: type[PublishesHostKeys] = GoogleProvider

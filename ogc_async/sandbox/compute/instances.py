@@ -8,7 +8,7 @@ from ogc_async.sandbox.compute.checking import Fields, check_known, labels_of, m
 from ogc_async.sandbox.compute.errors import Refused, not_found, stale
 from ogc_async.sandbox.compute.launching import logins_of
 from ogc_async.sandbox.compute.operations import describe as describe_operation
-from ogc_async.sandbox.compute.pages import aggregated, listed
+from ogc_async.sandbox.compute.pages import aggregated, listed_by_name
 from ogc_async.sandbox.compute.project import Instance, Project, fingerprint
 from ogc_async.sandbox.compute.tracking import Operation
 from ogc_async.sandbox.room import State
@@ -29,7 +29,9 @@ def get(call: Call) -> Fields:
 def list_(call: Call) -> Fields:
     """A zone's instances."""
     found = call.project.visible(call.zone)
-    return listed(call, "instance", (describe(call.project, each) for each in found), FIELDS)
+    return listed_by_name(
+        call, "instance", found, lambda each: each.name, lambda each: describe(call.project, each), FIELDS
+    )
 
 
 def aggregated_list(call: Call) -> Fields:

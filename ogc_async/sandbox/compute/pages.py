@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
 
 from ogc_async.sandbox.compute import filters
 from ogc_async.sandbox.compute.call import Call
@@ -12,16 +14,32 @@ from ogc_async.sandbox.compute.checking import Fields
 from ogc_async.sandbox.compute.errors import invalid
 from ogc_async.sandbox.compute.project import ROOT
 
+T = TypeVar("T")
+
 
 def listed(call: Call, kind: str, things: Iterable[Fields], fields: Collection[str]) -> Fields:
     """One page of a list; the kind is ``instance`` for a list of instances."""
     chosen, token = _page(call, [("", each) for each in things], fields)
-    reply = _head(call, f"compute#{kind}List")
-    if chosen:
-        reply["items"] = [each for _, each in chosen]
-    if token:
-        reply["nextPageToken"] = token
-    return reply
+    return _reply(call, kind, [each for _, each in chosen], token)
+
+
+def listed_by_name(
+    call: Call,
+    kind: str,
+    things: Iterable[T],
+    name: Callable[[T], str],
+    describe: Callable[[T], Fields],
+    fields: Collection[str],
+) -> Fields:
+    """The same, of things that are described for no more than this page: of thousands, that is most of the work."""
+    if call.query.get("orderBy", "name") != "name":
+        return listed(call, kind, map(describe, things), fields)
+    after = _position(call.query.get("pageToken", ""))
+    rest = (each for each in sorted(things, key=name) if _by_name(name(each)) > after)
+    test = filters.parse(call.query.get("filter", ""), fields)
+    found = list(islice(filter(test, map(describe, rest)), call.max_results + 1))
+    chosen = found[: call.max_results]
+    return _reply(call, kind, chosen, _token(_by_name(chosen[-1]["name"])) if len(found) > len(chosen) else None)
 
 
 def aggregated(
@@ -39,6 +57,15 @@ def aggregated(
         inside = [each for where, each in chosen if where == scope]
         items[scope] = {name: inside} if inside else {"warning": _nothing(scope)}
     reply = _head(call, f"compute#{kind}AggregatedList") | {"items": items}
+    if token:
+        reply["nextPageToken"] = token
+    return reply
+
+
+def _reply(call: Call, kind: str, chosen: list[Fields], token: str | None) -> Fields:
+    reply = _head(call, f"compute#{kind}List")
+    if chosen:
+        reply["items"] = chosen
     if token:
         reply["nextPageToken"] = token
     return reply
@@ -80,12 +107,13 @@ def _ordered(call: Call, things: list[tuple[str, Fields]]) -> tuple[list[tuple[s
 def _key(call: Call, each: tuple[str, Fields]) -> str:
     """A place in the order that stays, whatever comes and goes: a page begins behind the last one's end."""
     scope, thing = each
-    when = (
-        thing.get("creationTimestamp", thing.get("insertTime", ""))
-        if call.query.get("orderBy", "name") != "name"
-        else ""
-    )
-    return f"{when} {scope} {thing['name']}"
+    if call.query.get("orderBy", "name") == "name":
+        return _by_name(thing["name"], scope)
+    return f"{thing.get('creationTimestamp', thing.get('insertTime', ''))} {scope} {thing['name']}"
+
+
+def _by_name(name: str, scope: str = "") -> str:
+    return f" {scope} {name}"
 
 
 def _token(position: str) -> str:

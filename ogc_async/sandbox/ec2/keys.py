@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 
 import asyncssh
 
@@ -94,13 +95,18 @@ def _add(region: Region, name: str, key: asyncssh.SSHKey, tags: dict[str, str]) 
         name=name,
         public_key=key.export_public_key().decode().strip(),
         kind=KINDS[key.algorithm],
-        fingerprint=key.get_fingerprint("md5").removeprefix("MD5:")
-        if key.algorithm == b"ssh-rsa"
-        else key.get_fingerprint().removeprefix("SHA256:") + "=",
+        fingerprint=_fingerprint(key),
         created_at=region.clock.now(),
         tags=tags,
     )
     return pair
+
+
+def _fingerprint(key: asyncssh.SSHKey) -> str:
+    """OpenSSH's for a newer key; the MD5 of the public key's DER form for an imported RSA key."""
+    if key.algorithm != b"ssh-rsa":
+        return key.get_fingerprint().removeprefix("SHA256:") + "="
+    return hashlib.md5(key.export_public_key("pkcs8-der"), usedforsecurity=False).digest().hex(":")
 
 
 def _describe(pair: KeyPair, *, is_new: bool = False) -> Fields:

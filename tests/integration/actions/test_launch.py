@@ -162,6 +162,16 @@ async def test_a_throttled_launch_made_no_machine_and_may_be_repeated(
     assert await states(app) == {"failed": 2}
 
 
+async def test_throttling_never_moves_a_batch_to_the_next_zone(
+    app: App, memory: MemoryProvider, layout: Layout
+) -> None:
+    memory.refusals["launch"] = [Throttled("slow down", provider="aws", operation="RunInstances", retryable=True)]
+    result = await actions.launch_async([of(layout, scale=2, zones=["memory-1a", "memory-1b"])], app=app)
+    assert {type(each.error) for each in result.failures} == {Throttled}
+    assert {node.zone for node in await actions.nodes_async(app=app)} == {"memory-1a"}
+    assert memory.calls["launch"] == 1
+
+
 async def test_a_lost_reply_is_looked_up_by_its_token(app: App, memory: MemoryProvider, layout: Layout) -> None:
     asked = memory.launch
 

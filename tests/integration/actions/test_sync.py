@@ -91,11 +91,12 @@ async def half_launch(app: App, layout: Layout, *, calls_cloud: bool) -> list[No
             username="ubuntu" if layout.provider == "aws" else "ogc",
             ssh_port=app.settings.ogc_ssh_port,
             spec=layout.as_dict(),
+            worker="dead",
+            lease_until=datetime.now(UTC) - timedelta(seconds=1),
         )
         for index, name in enumerate(batch.names)
     ]
-    gone = ("dead", datetime.now(UTC) - timedelta(seconds=1))
-    nodes = await plan_nodes(app.engine, user.id, drafts, gone)
+    nodes = await plan_nodes(app.engine, user.id, drafts)
     ids = [node.id for node in nodes]
     await move_nodes(app.engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
     if calls_cloud:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,16 @@ class Machine:
 @pytest.fixture
 async def machine() -> AsyncIterator[Machine]:
     """A running machine of a sandbox in this very process."""
-    async with Sandbox(SandboxSettings(boot=(0.01, 0.01), shutdown=0.01)) as sandbox:
+    async with running_machine(SandboxSettings(boot=(0.01, 0.01), shutdown=0.01)) as made:
+        async with asyncio.timeout(DEADLINE_S):
+            while not made.seen()["is_ssh_open"]:
+                await asyncio.sleep(0.01)
+        yield made
+
+
+@asynccontextmanager
+async def running_machine(settings: SandboxSettings) -> AsyncIterator[Machine]:
+    async with Sandbox(settings) as sandbox:
         cloud = Cloud(sandbox.env(), sandbox.url)
         key = asyncssh.generate_private_key("ssh-ed25519")
 
@@ -58,10 +68,18 @@ async def machine() -> AsyncIterator[Machine]:
 
         made = Machine(sandbox, await asyncio.to_thread(launch), "", key)
         async with asyncio.timeout(DEADLINE_S):
-            while not made.seen()["is_ssh_open"]:
-                await asyncio.sleep(0)
+            while made.seen()["state"] != "running":
+                await asyncio.sleep(0.01)
         made.address = str(made.seen()["public_ip"])
         yield made
+
+
+async def test_a_room_without_ssh_holds_the_addresses_and_nobody_answers_there() -> None:
+    async with running_machine(SandboxSettings(boot=(0.01, 0.01), shutdown=0.01, has_ssh=False)) as machine:
+        assert machine.seen()["is_ssh_open"] is False
+        with pytest.raises(ConnectionRefusedError):
+            await machine.connect()
+        assert machine.sandbox.state()["homes"] == 0
 
 
 async def test_commands_run_in_a_home_of_their_own_and_tell_how_they_ended(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncssh
 import pytest
 from libcloud.common.exceptions import BaseHTTPError
 from libcloud.compute.providers import get_driver
@@ -72,3 +73,10 @@ def test_places_and_images_are_listed(driver: Any, image: str) -> None:
 def test_a_refusal_is_understood(driver: Any) -> None:
     with pytest.raises((BaseHTTPError, Exception), match=r"InvalidAMIID\.NotFound"):
         driver.get_image("ami-00000000000000000")
+
+
+def test_it_finds_an_imported_rsa_key_again_by_its_fingerprint(driver: Any, word: str) -> None:
+    key = asyncssh.generate_private_key("ssh-rsa", comment=word, key_size=2048)
+    public = key.export_public_key().decode()
+    driver.import_key_pair_from_string(word, public)
+    assert driver.ex_find_or_import_keypair_by_key_material(public)["keyName"] == word

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ogc_async.actions.watch import pause_s
+from ogc_async.actions.watch import pause_s, until_tick_s
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,14 @@ def test_500_boots_of_20_to_30_s_are_seen_with_less_than_one_description_a_secon
         waited_s += pause_s(0.7, waited_s, has_news=waited_s > 20)
         asked += 1
     assert asked <= 30
+
+
+@pytest.mark.parametrize("now_s", [0.0, 0.3, 7.9])
+@pytest.mark.parametrize("ticks", [1, 2])
+def test_watches_that_began_at_any_time_wake_on_the_same_ticks(now_s: float, ticks: int) -> None:
+    wakes_s = now_s + until_tick_s(now_s, 1.0, ticks * 1.0)
+    assert wakes_s == pytest.approx(int(now_s) + ticks)
+
+
+def test_without_an_interval_there_is_no_pause() -> None:
+    assert until_tick_s(3.0, 0.0, 0.0) == 0.0

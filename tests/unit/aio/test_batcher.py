@@ -68,3 +68,30 @@ async def test_a_closed_batcher_takes_nothing() -> None:
         pass
     with pytest.raises(RuntimeError, match="not open"):
         await batcher.submit(1)
+
+
+async def test_what_trickles_in_within_the_window_goes_in_one_group() -> None:
+    groups: list[list[int]] = []
+
+    async def run(items: list[int]) -> list[int]:
+        groups.append(items)
+        return items
+
+    batcher = Batcher(run, idle_s=0.05, ceiling_s=60)
+    calls = []
+    for item in range(20):
+        calls.append(asyncio.create_task(batcher.submit(item)))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*calls) == list(range(20))
+    assert groups == [list(range(20))]
+
+
+async def test_without_a_block_it_works_whenever_there_is_something_to_do() -> None:
+    async def run(items: list[int]) -> list[int]:
+        return items
+
+    before = asyncio.all_tasks()
+    batcher = Batcher(run)
+    assert [await batcher.submit(item) for item in range(3)] == [0, 1, 2]
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from ogc_async.plan import Batch, expand, next_zone
+from ogc_async.plan import Batch, expand, next_offer, offers
+from ogc_async.types import Offer
 from tests.unit.plan.conftest import make_layout
 
 
@@ -41,7 +42,7 @@ def test_the_region_is_the_layout_s_own_or_the_default() -> None:
 
 def test_a_batch_begins_in_the_first_zone_or_leaves_the_zone_to_the_cloud() -> None:
     batches = expand([make_layout("a", zones=["z-2", "z-1"]), make_layout("b")], batch_size=5)
-    assert [batch.zone for batch in batches] == ["z-2", None]
+    assert [batch.offer.zone for batch in batches if batch.offer] == ["z-2", None]
 
 
 def test_a_seed_makes_the_whole_plan_repeatable() -> None:
@@ -69,16 +70,20 @@ def test_a_batch_is_a_value() -> None:
     assert len({Batch("web", ("a",), "t"), Batch("web", ("a",), "t")}) == 1
 
 
-@pytest.mark.parametrize(
-    ("zones", "current", "then"),
-    [
-        (("a", "b", "c"), "a", "b"),
-        (("a", "b", "c"), "c", None),
-        (("a",), "a", None),
-        ((), None, None),
-        (("a", "b"), None, None),
-        (("a", "b"), "elsewhere", None),
-    ],
-)
-def test_zones_are_tried_once_each_in_order(zones: tuple[str, ...], current: str | None, then: str | None) -> None:
-    assert next_zone(zones, current) == then
+def test_offers_are_the_own_size_in_every_zone_before_the_next_size_in_any() -> None:
+    layout = make_layout(zones=["z-1", "z-2"], **{"fallback-sizes": ["m5.large"]})
+    assert [str(each) for each in offers(layout)] == [
+        "t3.small in z-1",
+        "t3.small in z-2",
+        "m5.large in z-1",
+        "m5.large in z-2",
+    ]
+
+
+def test_an_offer_is_tried_once_and_one_that_lately_was_a_hole_last() -> None:
+    a, b, c = among = [Offer(zone, "t3.small") for zone in "abc"]
+    assert next_offer(among, []) == a
+    assert next_offer(among, [a]) == b
+    assert next_offer(among, [a], lambda each: each == b) == c
+    assert next_offer(among, [a, c], lambda each: each == b) == b
+    assert next_offer(among, [a, b, c]) is None

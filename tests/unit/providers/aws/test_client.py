@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from ogc_async.aio.buckets import LATE_S, TokenBucket
 from ogc_async.errors import NoCapacity, NotFound, ServiceUnavailable, SettingsError, Throttled, Unauthorized
 from ogc_async.providers.aws.client import AwsClient, client_config, open_session
-from ogc_async.providers.aws.limits import Limits, Rate
+from ogc_async.providers.aws.limits import Limits
 from ogc_async.settings import Settings
 from tests.unit.providers.aws.conftest import Open
 from tests.unit.providers.aws.script import PREPARED, Script, Time, described, launch_request, refusal, settings
@@ -46,9 +47,9 @@ async def test_throttling_is_outwaited_and_then_told(open_with: Open, time: Time
 
 
 async def test_a_throttled_reply_empties_the_bucket(time: Time) -> None:
-    limits = Limits(requests={"DescribeInstances": Rate(100, 20)}, clock=time.clock, sleep=time.sleep)
+    limits = Limits(requests={"DescribeInstances": TokenBucket(100, 20)}, clock=time.clock, sleep=time.sleep)
     assert limits.level("DescribeInstances") == 100
-    limits.slow_down("DescribeInstances")
+    await limits.slow_down("DescribeInstances")
     assert limits.level("DescribeInstances") == 0
     assert limits.level("DescribeSomethingElse") is None
 
@@ -59,7 +60,7 @@ async def test_launches_wait_for_a_token_a_call_and_one_an_instance(time: Time) 
         await limits.take("RunInstances", 100)
     assert time.now == 0
     await limits.take("RunInstances", 100)
-    assert time.now == pytest.approx(0.5)
+    assert time.now == pytest.approx(LATE_S + 0.5)
     for _ in range(4):
         await limits.take("RunInstances", 100)
     await limits.take("RunInstances", 100)

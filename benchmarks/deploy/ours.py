@@ -1,0 +1,100 @@
+"""Ours: one ``deploy_async``, every step on record in the embedded database."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from ogc_async import actions, db
+from ogc_async.db.nodes import (
+    NodeDraft,
+    move_nodes,
+    pin_host_keys,
+    plan_nodes,
+    record_running,
+    set_usernames,
+)
+from ogc_async.settings import Settings
+from ogc_async.spec import Layout
+from ogc_async.state import App
+from ogc_async.types import Instance, InstanceState, NodeSnapshot, NodeState
+
+
+def prepare(job: dict[str, Any]) -> None:
+    """The servers on record, as a launch leaves its nodes: running, with their addresses and host keys."""
+    asyncio.run(_put_on_record(job))
+
+
+def race(job: dict[str, Any], _: None) -> dict[str, str]:
+    """Each host's output."""
+    return asyncio.run(_deploy(job))
+
+
+async def _deploy(job: dict[str, Any]) -> dict[str, str]:
+    async with _application(job) as app:
+        nodes = await actions.nodes_async(app=app)
+        results = await actions.deploy_async([node.id for node in nodes], app=app)
+        addresses = {node.id: node.public_ip for node in nodes}
+        return {str(addresses[each.node_id]): each.output if each else str(each.error) for each in results}
+
+
+async def _put_on_record(job: dict[str, Any]) -> None:
+    hosts = job["hosts"]
+    layout = _layout(job)
+    async with _application(job) as app:
+        engine = app.engine
+        assert engine is not None
+        await db.migrate_async(engine)
+        user, _ = await actions.create_user_async("Bench", app=app)
+        drafts = [
+            NodeDraft(
+                name=f"bench-{number}",
+                layout="bench",
+                provider="aws",
+                region="us-east-2",
+                token="bench",
+                launch_index=number,
+                ssh_port=host["port"],
+                spec=layout.as_dict(),
+            )
+            for number, host in enumerate(hosts)
+        ]
+        nodes = await plan_nodes(engine, user.id, drafts)
+        ids = [node.id for node in nodes]
+        await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+        await set_usernames(engine, dict.fromkeys(ids, job["username"]))
+        pairs = list(zip(nodes, hosts, strict=True))
+        await record_running(engine, {node.id: _instance(node, host) for node, host in pairs})
+        await pin_host_keys(engine, {node.id: host["host_key"] for node, host in pairs})
+
+
+def _instance(node: NodeSnapshot, host: dict[str, Any]) -> Instance:
+    return Instance(
+        id=f"i-{node.id}",
+        state=InstanceState.RUNNING,
+        token=node.token,
+        launch_index=node.launch_index,
+        public_ip=host["address"],
+    )
+
+
+def _layout(job: dict[str, Any]) -> Layout:
+    return Layout.from_dict(
+        {
+            "name": "bench",
+            "provider": "aws",
+            "runs-on": "ubuntu-2404",
+            "instance-size": "t3.small",
+            "username": job["username"],
+            "ssh-keys": {"private": job["key"]},
+            "scripts": job["folder_to_push"],
+            "scale": len(job["hosts"]),
+        }
+    )
+
+
+def _application(job: dict[str, Any]) -> App:
+    nowhere = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused", "aws_region": "us-east-2"}
+    settings = Settings(_env_file=None, **nowhere)
+    return App(engine=db.connect(f"sqlite:///{Path(job['folder']) / 'ogc.db'}"), settings=settings)

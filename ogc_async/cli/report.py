@@ -1,0 +1,140 @@
+"""The answers as JSON: one shape for each thing, whichever command tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ogc_async.cli.mistakes import error_json
+from ogc_async.db.results import ActionSnapshot
+from ogc_async.types import (
+    Change,
+    DeployResult,
+    LaunchResult,
+    Milestone,
+    NodeFailure,
+    NodeSnapshot,
+    StepResult,
+    SyncPlan,
+    SyncResult,
+    TeardownResult,
+)
+
+Json = dict[str, Any]
+
+NODE_FIELDS = (
+    *("id", "name", "layout", "provider", "region", "zone", "state", "instance_id", "public_ip", "private_ip"),
+    *("username", "ssh_port", "reason", "created_at", "updated_at", "running_at", "terminated_at"),
+)
+
+
+def node_json(node: NodeSnapshot) -> Json:
+    """A node."""
+    values = {name: _plain(getattr(node, name)) for name in NODE_FIELDS}
+    return values | {"tags": list(node.tags), "labels": dict(node.labels)}
+
+
+def result_json(result: DeployResult) -> Json:
+    """What ran on one node."""
+    return {
+        "node_id": result.node_id,
+        "node": result.name,
+        "ok": bool(result),
+        "steps": [step_json(step) for step in result.steps],
+        "error": error_json(result.error) if result.error is not None else None,
+    }
+
+
+def step_json(step: StepResult | ActionSnapshot) -> Json:
+    """One step; output that is not UTF-8 shows as U+FFFD."""
+    return {
+        "script": step.script,
+        "state": str(step.state),
+        "exit_code": step.exit_code,
+        "signal": step.signal,
+        "seconds": step.seconds,
+        "output": step.output.decode("utf-8", "replace"),
+        "output_bytes": step.output_bytes,
+    }
+
+
+def action_json(action: ActionSnapshot) -> Json:
+    """A step on record."""
+    more = {name: _plain(getattr(action, name)) for name in ("id", "node_id", "kind", "started_at", "finished_at")}
+    return more | step_json(action)
+
+
+def milestone_json(milestone: Milestone) -> Json:
+    """A moment of a node's way."""
+    names = ("node_id", "run", "work", "kind", "at", "detail")
+    return {name: _plain(getattr(milestone, name)) for name in names}
+
+
+def failure_json(failure: NodeFailure) -> Json:
+    """Why a node failed."""
+    return {
+        "node_id": failure.node_id,
+        "node": failure.name,
+        "layout": failure.layout,
+        "error": error_json(failure.error),
+    }
+
+
+def change_json(change: Change) -> Json:
+    """One thing that a sync does."""
+    names = ("kind", "layout", "provider", "region", "node_id", "node", "instance_id", "reason")
+    return {name: _plain(getattr(change, name)) for name in names}
+
+
+def launch_json(result: LaunchResult) -> Json:
+    """What came of a launch."""
+    return {"launched": list(result), "failures": [failure_json(each) for each in result.failures]}
+
+
+def teardown_json(result: TeardownResult) -> Json:
+    """What came of a teardown."""
+    return {
+        "torn_down": list(result),
+        "failures": [failure_json(each) for each in result.failures],
+        "leftovers": [error_json(each) for each in result.leftovers],
+    }
+
+
+def plan_json(plan: SyncPlan) -> Json:
+    """What a sync would do."""
+    return {"changes": [change_json(each) for each in plan.changes], "busy": [node.name for node in plan.busy]}
+
+
+def sync_json(result: SyncResult) -> Json:
+    """What a sync did, and what of it did not work."""
+    failures = (*result.launched.failures, *result.torn_down.failures)
+    own = [each for each in result.failures if isinstance(each, NodeFailure)]
+    rest = [each for each in result.failures if not isinstance(each, NodeFailure)]
+    return plan_json(result.plan) | {
+        "launched": list(result.launched),
+        "torn_down": list(result.torn_down),
+        "failures": [failure_json(each) for each in (*failures, *own)],
+        "leftovers": [error_json(each) for each in (*result.torn_down.leftovers, *rest)],
+    }
+
+
+def results_json(results: Iterable[DeployResult]) -> Json:
+    """What ran on many nodes."""
+    return {"results": [result_json(each) for each in results]}
+
+
+def nodes_json(nodes: Sequence[NodeSnapshot]) -> Json:
+    """Many nodes."""
+    return {"nodes": [node_json(node) for node in nodes]}
+
+
+def counts_json(counts: Mapping[str, Mapping[str, int]], scales: Mapping[str, int]) -> list[Json]:
+    """How many nodes of each layout are in which state."""
+    return [
+        {"layout": layout, "scale": scales.get(layout), "states": dict(states)} for layout, states in counts.items()
+    ]
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value

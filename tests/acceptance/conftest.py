@@ -1,0 +1,48 @@
+"""The program itself, in a folder and a database of the test's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from tests.cloud import Cloud
+from tests.programs import run
+
+Ogc = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def work_folder(tmp_path: Path) -> Path:
+    """The working folder of the program."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def ogc_environment(cloud: Cloud, database_environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """What the program is told of its surroundings."""
+    return cloud.environment | database_environment | {"OGC_DATA_DIR": str(tmp_path / "data"), "OGC_POLL_S": "0.2"}
+
+
+@pytest.fixture
+def ogc(ogc_environment: dict[str, str], work_folder: Path) -> Ogc:
+    """Runs ``ogc`` with these words, and these variables set."""
+
+    def call(*words: str, **variables: str) -> CompletedProcess[str]:
+        return run([sys.executable, "-m", "ogc_async", *words], env=ogc_environment | variables, cwd=work_folder)
+
+    return call
+
+
+@pytest.fixture
+def fleet(ogc: Ogc) -> Ogc:
+    """The starter spec's seven nodes, launched and deployed to."""
+    for words in (("init", "--name", "Ada"), ("launch",)):
+        done = ogc(*words)
+        assert done.returncode == 0, done.stderr + done.stdout
+    return ogc

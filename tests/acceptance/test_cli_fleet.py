@@ -1,0 +1,168 @@
+"""What stands around a fleet: OpenSSH, other tools, a colleague, key pairs, pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.acceptance.conftest import Ogc
+from tests.cloud import Cloud
+from tests.programs import run
+
+OGC = [sys.executable, "-m", "ogc_async"]
+
+
+@pytest.fixture
+def kind() -> str:
+    return "sqlite"
+
+
+@pytest.fixture(scope="session")
+def ssh_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the system's OpenSSH client is; fetched, without root, where it is not installed."""
+    installed = shutil.which("ssh")
+    if installed:
+        return Path(installed).parent
+    folder = tmp_path_factory.mktemp("openssh")
+    for words in (["apt-get", "download", "openssh-client"], ["sh", "-c", "dpkg -x openssh-client_*.deb ."]):
+        subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=120)
+    return folder / "usr/bin"
+
+
+def test_ssh_logs_in_with_the_pinned_key_and_passes_on_how_it_ended(
+    fleet: Ogc, ssh_folder: Path, ogc_environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = f"{ssh_folder}{os.pathsep}{ogc_environment['PATH']}"
+    done = fleet("ssh", "1", "--", "echo here; exit 7", PATH=path)
+    assert (done.returncode, done.stdout) == (7, "here\n"), done.stderr
+    trusted = tmp_path / "data/known_hosts"
+    assert trusted.stat().st_mode & 0o077 == 0
+    assert len(trusted.read_text().splitlines()) == 14
+
+    block = fleet("ssh-config", "--write", "config")
+    assert (block.returncode, block.stdout) == (0, "config: 7 nodes\n")
+    config = (tmp_path / "work/config").read_text()
+    names = re.findall(r"^Host (\S+)$", config, re.MULTILINE)
+    assert len(names) == 7
+    again = fleet("ssh-config", "--layout", "worker", "--write", "config")
+    assert again.stdout == "config: 3 nodes\n"
+    printed = fleet("ssh-config").stdout
+    (tmp_path / "work/config").write_text(printed)
+    assert printed == config
+    other = [ssh_folder / "ssh", "-F", "config", names[0], "echo by name"]
+    said = run(other, env=ogc_environment, cwd=tmp_path / "work")
+    assert (said.returncode, said.stdout) == (0, "by name\n"), said.stderr
+
+    # Another key in its place: OpenSSH refuses the node, whatever the user's own configuration says.
+    swapped = trusted.read_text().splitlines()
+    keys = [line.split(" ", 1)[1] for line in swapped]
+    trusted.write_text("\n".join(f"{name} {keys[-1]}" for name in names) + "\n")
+    refused = run(other, env=ogc_environment, cwd=tmp_path / "work")
+    assert refused.returncode == 255
+    assert "HOST IDENTIFICATION HAS CHANGED" in refused.stderr
+    assert fleet("rm-all", "--yes", "--force").returncode == 0
+
+
+def test_a_node_that_nobody_has_met_is_met_before_openssh_is_trusted_with_it(
+    ogc: Ogc, ssh_folder: Path, ogc_environment: dict[str, str]
+) -> None:
+    assert ogc("init").returncode == 0
+    assert ogc("launch", "worker", "--no-deploy").returncode == 0
+    assert ogc("ssh-config").stdout.count("no host key on record yet") == 3
+    path = f"{ssh_folder}{os.pathsep}{ogc_environment['PATH']}"
+    done = ogc("ssh", "1", "--", "echo here", PATH=path)
+    assert (done.returncode, done.stdout) == (0, "here\n"), done.stderr
+    assert ogc("ssh-config").stdout.count("no host key on record yet") == 2
+    assert ogc("rm-all", "--yes", "--force").returncode == 0
+
+
+def test_a_colleague_takes_the_fleet_over_from_a_file_without_secrets(
+    fleet: Ogc, ogc_environment: dict[str, str], work_folder: Path, tmp_path: Path, cloud: Cloud
+) -> None:
+    done = fleet("export-env", "fleet.json")
+    assert done.returncode == 0, done.stderr
+    assert "fleet.json: 7 nodes, and no secret" in done.stdout
+    text = (work_folder / "fleet.json").read_text()
+    key = (work_folder / "keys/ogc_ed25519").read_text().splitlines()[1]
+    for secret in (cloud.environment["AWS_SECRET_ACCESS_KEY"], cloud.environment["AWS_ACCESS_KEY_ID"], key):
+        assert secret not in text
+    assert str(work_folder) not in text
+
+    colleague = tmp_path / "colleague"
+    shutil.copytree(work_folder, colleague)
+    environment = ogc_environment | {"OGC_DATA_DIR": str(tmp_path / "elsewhere")}
+
+    def theirs(*words: str) -> str:
+        said = run([*OGC, *words], env=environment, cwd=colleague)
+        assert said.returncode == 0, said.stderr
+        return said.stdout
+
+    assert "7 of 7 nodes taken over from Ada" in theirs("import-env", "fleet.json")
+    assert "0 of 7 nodes taken over" in theirs("import-env", "fleet.json")
+    assert theirs("plan") == "cloud, database and spec agree, nothing to do\n"
+    assert theirs("exec", "echo $OGC_NODE_NAME", "--all").count("ogc-") == 14
+    assert "tore down 7 of 7 nodes" in theirs("rm-all", "--yes")
+
+    other = ogc_environment | {"OGC_DATA_DIR": str(tmp_path / "third")}
+    assert run([*OGC, "init", "--name", "Eve"], env=other, cwd=tmp_path).returncode == 0
+    refused = run([*OGC, "import-env", str(work_folder / "fleet.json")], env=other, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "this database has a user of its own, eve" in refused.stderr
+
+
+def test_a_secret_in_a_row_is_not_handed_over(ogc: Ogc, work_folder: Path, cloud: Cloud) -> None:
+    assert ogc("init").returncode == 0
+    spec = work_folder / "ogc.yml"
+    secret = cloud.environment["AWS_SECRET_ACCESS_KEY"]
+    spec.write_text(spec.read_text().replace("    scale: 3\n", f"    scale: 3\n    labels: {{note: {secret}}}\n"))
+    assert ogc("launch", "worker", "--no-deploy").returncode == 0
+    done = ogc("export-env", "fleet.json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "AWS_SECRET_ACCESS_KEY stands in a node's row" in done.stderr
+    assert secret not in done.stderr
+    assert not (work_folder / "fleet.json").exists()
+    assert ogc("rm-all", "--yes", "--force").returncode == 0
+
+
+def test_only_our_own_key_pairs_are_listed_and_removed(ogc: Ogc, cloud: Cloud, tmp_path: Path) -> None:
+    assert ogc("init", "--name", "Ada").returncode == 0
+    elsewhere = str(tmp_path / "elsewhere")
+    assert ogc("init", "--name", "Ada", OGC_DATA_DIR=elsewhere).returncode == 0
+    for folder in ({}, {"OGC_DATA_DIR": elsewhere}):
+        assert ogc("launch", "web", "--no-deploy", **folder).returncode == 0
+    (mine,) = re.findall(r"^(ogc-ada-\S+)  web ", ogc("ls-key-pairs").stdout, re.MULTILINE)
+    kept = ogc("rm-key-pairs", mine)
+    assert (kept.returncode, kept.stdout) == (1, "removed 0 of 1 key pairs\n")
+    assert f"{mine}: live nodes of web use it" in kept.stderr
+    removed = ogc("rm-key-pairs", "ogc-ada-*", "--force", "--yes")
+    assert removed.stdout == "removed 1 of 1 key pairs\n"
+    assert ogc("ls-key-pairs").stdout == "no key pairs of ours\n"
+    assert ogc("ls-key-pairs", OGC_DATA_DIR=elsewhere).stdout.count("ogc-ada-") == 1
+    for folder in ({}, {"OGC_DATA_DIR": elsewhere}):
+        assert ogc("rm-all", "--yes", "--force", **folder).returncode == 0
+
+
+def test_what_is_shown_is_drawn_into_files(fleet: Ogc, work_folder: Path) -> None:
+    for words in (("ls",), ("status",), ("inspect", "--all"), ("inspect", "--all", "--timeline")):
+        shown = fleet(*words).stdout
+        for ending in ("svg", "html"):
+            done = fleet(*words, "--export", f"picture.{ending}")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.split("\n")[0] == shown.split("\n")[0]
+            text = (work_folder / f"picture.{ending}").read_text()
+            assert "web" in text
+            if ending == "svg":
+                assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+            else:
+                assert text.startswith("<!DOCTYPE html>")
+    listed = json.loads(fleet("ls", "--json", "--export", "listed.svg").stdout)
+    assert all(node["name"] in (work_folder / "listed.svg").read_text() for node in listed["nodes"])
+    assert fleet("rm-all", "--yes", "--force").returncode == 0

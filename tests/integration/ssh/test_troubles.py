@@ -1,0 +1,91 @@
+"""Servers in trouble: real OpenSSH that drops logins, answers late, hangs after accepting, or shows another key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import anyio
+import asyncssh
+import pytest
+
+from ogc_async.errors import HostKeyChanged
+from ogc_async.ssh import connection
+from ogc_async.ssh.connection import Connector, Target
+from ogc_async.ssh.execute import run
+from ogc_async.ssh.keys import load_private_key
+from tests.integration.ssh.conftest import Server
+from tests.openssh import Fleet, Host, openssh_fleet
+
+
+def target(host: Host, host_key: str | None = None) -> Target:
+    return Target(node="web-1", address=host.address, port=host.port, username=host.username, host_key=host_key)
+
+
+async def soon(_seconds: float) -> None:
+    """A pause between two tries, long enough for a server to finish the login before."""
+    await anyio.sleep(0.02)
+
+
+@pytest.fixture
+async def strict() -> AsyncIterator[Fleet]:
+    """A server that drops every login beyond two that are under way, as MaxStartups tells it."""
+    with openssh_fleet(1, options=["MaxStartups 2:100:2"]) as fleet:
+        yield fleet
+
+
+async def test_logins_dropped_above_max_startups_are_tried_again_until_all_are_in(strict: Fleet) -> None:
+    (host,) = strict.hosts
+    connector = Connector(load_private_key(strict.client_key), max_handshakes=12, sleep=soon)
+    sessions = await asyncio.gather(*(connector.connect(target(host), timeout_s=60) for _ in range(12)))
+    assert {session.host_key for session in sessions} == {host.host_key}
+    for session in sessions:
+        async with session:
+            assert (await run(session, "echo in", timeout_s=20)).output == b"in\n"
+    assert "drop connection" in host.log or "past MaxStartups" in host.log
+
+
+async def test_a_server_that_answers_late_is_waited_for(server: Server, client_key: asyncssh.SSHKey) -> None:
+    asked, go_on = anyio.Event(), anyio.Event()
+
+    async def hold() -> None:
+        asked.set()
+        await go_on.wait()
+
+    server.on_login = hold
+    await server.start()
+    login = asyncio.create_task(Connector(client_key).connect(server.target(), timeout_s=30))
+    await asked.wait()
+    assert not login.done()
+    go_on.set()
+    async with await login as session:
+        assert session.host_key == server.host_line
+
+
+async def test_a_server_that_hangs_after_accepting_costs_one_attempt_and_not_the_node(
+    server: Server, client_key: asyncssh.SSHKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "ATTEMPT_TIMEOUT_S", 0.5)
+    tries: list[Callable[[], Awaitable[None]]] = [anyio.sleep_forever, anyio.sleep_forever]
+
+    async def hang_twice() -> None:
+        if tries:
+            await tries.pop()()
+
+    server.on_login = hang_twice
+    await server.start()
+    async with await Connector(client_key, sleep=soon).connect(server.target(), timeout_s=30) as session:
+        assert (await run(session, "echo in", timeout_s=20)).output == b"in\n"
+    assert tries == []
+
+
+async def test_a_machine_that_was_replaced_is_refused_and_none_of_our_logins_reaches_it(strict: Fleet) -> None:
+    connector = Connector(load_private_key(strict.client_key))
+    (before,) = strict.hosts
+    async with await connector.connect(target(before), timeout_s=20) as session:
+        pinned = session.host_key
+    after = strict.rekey(before)
+    logins = after.log.count("Accepted publickey")
+    with pytest.raises(HostKeyChanged):
+        await connector.connect(target(after, pinned), timeout_s=20)
+    assert after.log.count("Accepted publickey") == logins
