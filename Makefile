@@ -14,7 +14,7 @@ TEST_TIMEOUT_S ?= 1800
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench bench-full bench-report throttle readme format lock clean
+.PHONY: help demo test crash check bench bench-full bench-report fan-out throttle readme format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ demo: $(VENV)/.run  ## watch real work: 7 nodes of 2 layouts, launched, deployed
 test: $(VENV)/.dev  ## run the whole test suite, with a PostgreSQL server of its own
 	@timeout --kill-after=30 $(TEST_TIMEOUT_S) $(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
-crash: $(VENV)/.dev  ## kill the program at every commit and every request, and at 1,000 random instants, and see that one sync mends it
-	@OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash -s --timeout 7200 $(ARGS)
+crash: $(VENV)/.dev  ## kill or cancel at every commit, request and await, and at 1,000 random instants of bad weather: one sync mends it
+	@OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash tests/cancellation -s --timeout 7200 $(ARGS)
 
 check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 	@$(BIN)/uv lock --check --quiet
@@ -48,6 +48,9 @@ readme: $(VENV)/.dev  ## write the README's section about commands anew from the
 
 throttle: $(VENV)/.dev  ## launch 1,250 nodes from five processes at once, then from one, and print what was refused (5 minutes)
 	@$(BIN)/python -m benchmarks.throttling $(ARGS)
+
+fan-out: $(VENV)/.dev  ## launch 1 to 5,000 nodes, and print what each size costs: calls, seconds, CPU, memory
+	@$(BIN)/python -m benchmarks.fan_out $(ARGS)
 
 format: $(VENV)/.dev  ## format the code
 	@$(BIN)/ruff format --quiet .

@@ -98,7 +98,8 @@ class Watch:
         done = {node_id: verdict for node_id, verdict in verdicts.items() if verdict is not None}
         self._has_news |= bool(done)
         try:
-            await self._settle({i: verdict for i, verdict in done.items() if isinstance(verdict, Instance)})
+            if settled := {i: verdict for i, verdict in done.items() if isinstance(verdict, Instance)}:
+                await self._settle(settled)
         except OgcError as error:
             done = dict.fromkeys(done, error)
         self._answer(waiting, done)
