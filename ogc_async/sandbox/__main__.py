@@ -21,16 +21,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return asyncio.run(_serve(_settings(options), prints_env=options.print_env))
+        return asyncio.run(_serve(_settings(options), prints_env=options.print_env, is_attached=options.attached))
     except (OSError, ValueError) as error:
         print(f"ogc sandbox: {error}", file=sys.stderr)  # noqa: T201  # the program's own voice
         return 1
 
 
-async def _serve(settings: SandboxSettings, *, prints_env: bool) -> int:
+async def _serve(settings: SandboxSettings, *, prints_env: bool, is_attached: bool) -> int:
     stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stopped.set)
+    if is_attached:
+        loop.add_reader(sys.stdin, _hear_end, loop, stopped)
     async with Sandbox(settings) as sandbox:
         _warn(sandbox)
         if prints_env:
@@ -39,6 +42,12 @@ async def _serve(settings: SandboxSettings, *, prints_env: bool) -> int:
         # Connections and commands of others are still there to be cut: should one of them not let go, this ends anyway.
         faulthandler.dump_traceback_later(STOP_TIMEOUT_S, exit=True)
     return 0
+
+
+def _hear_end(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin)
+        stopped.set()
 
 
 def _warn(sandbox: Sandbox) -> None:
@@ -67,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add: Any = parser.add_argument
     add("--print-env", action="store_true", help="print the variables that lead here, KEY=VALUE, once it serves")
+    add("--attached", action="store_true", help="end when the standard input ends, as it does with whoever started it")
     add("--port", type=int, default=default.port, help="port of the APIs; 0 takes a free one (%(default)s)")
     add("--ssh-port", type=int, default=default.ssh_port, help="port of every machine's SSH server (%(default)s)")
     add("--no-ssh", action="store_true", help="machines hold their addresses, and nobody answers there")

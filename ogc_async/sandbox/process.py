@@ -32,8 +32,9 @@ def sandbox_process(*options: str, environment: Mapping[str, str] | None = None)
     """
     with TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-m", "ogc_async.sandbox", "--print-env", *options],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "ogc_async.sandbox", "--print-env", "--attached", *options],
+            # It ends with this process, however that ends: nobody else holds the other end of its input.
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=dict(os.environ if environment is None else environment),
@@ -66,8 +67,9 @@ def stop(process: subprocess.Popen[str], timeout_s: float = STOP_TIMEOUT_S) -> i
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         kill_group(process)
-    if process.stdout is not None:
-        process.stdout.close()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
     return process.wait()
 
 

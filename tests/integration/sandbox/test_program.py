@@ -91,3 +91,15 @@ def test_two_sandboxes_do_not_meet() -> None:
             )
             addresses += [each["public_ip"] for each in cloud.instances()]
     assert len(set(addresses)) == 10
+
+
+def test_an_attached_one_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "ogc_async.sandbox", "--print-env", "--attached"]
+    env = bare_environment(TMPDIR=str(tmp_path))
+    with programs.started(words, env=env, stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert "OGC_SSH_PORT" in process.stdout.read()
+        process.stdin.close()
+        assert process.wait(DEADLINE_S) == 0
+    assert list(tmp_path.iterdir()) == []
