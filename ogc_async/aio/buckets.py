@@ -17,6 +17,9 @@ NEARLY_NOTHING = 1e-9
 LATE_S = 0.2
 """A call arrives that much later than it was let go: what a burst takes from a full bucket comes back no sooner."""
 
+SET_BACK_S = 2.0
+"""A level from so far ahead is none that others have put while we waited: the clock was set back."""
+
 TRUST_S = 0.5
 """Where plenty is left, a process uses what comes back in this time before it says so: describing a fleet, second by
 second, then costs one change of a level in ten calls."""
@@ -93,14 +96,14 @@ class TokenBucket:
     capacity: float
     refill_per_s: float
 
-    def tokens(self, level: Level | None, now: float) -> float:
-        """Tokens in the bucket now."""
-        return self._filled(level, now).tokens
-
     @property
     def trust(self) -> float:
         """As much as comes back in half a second; see :class:`Rule`."""
         return _on_trust(self.capacity, self.refill_per_s)
+
+    def tokens(self, level: Level | None, now: float) -> float:
+        """Tokens in the bucket now."""
+        return self._filled(level, now).tokens
 
     def take(self, level: Level | None, now: float, count: float, owed: float = 0) -> tuple[Level, Grant]:
         """Take tokens; see :class:`Rule`."""
@@ -136,8 +139,8 @@ class TokenBucket:
     def _filled(self, level: Level | None, now: float) -> Level:
         if level is None:
             return Level(self.capacity, now)
-        if level.at > now + LATE_S:
-            # The clock was set back: the time until then would be a time without any refill.
+        if level.at > now + LATE_S + SET_BACK_S:
+            # The time until then would be a time without any refill.
             return replace(level, at=now, slowed_at=None if level.slowed_at is None else now)
         gained = max(now - level.at, 0.0) * self._rate(level, now)
         return replace(level, tokens=min(self.capacity, level.tokens + gained), at=max(level.at, now))
@@ -156,15 +159,15 @@ class MinuteWindow:
 
     capacity: int
 
-    def left(self, level: Level | None, now: float) -> float:
-        """Calls that this minute still has room for."""
-        current = self._current(level, now)
-        return current.tokens if current.at <= now else 0.0
-
     @property
     def trust(self) -> float:
         """As much as a half second's share of the minute; see :class:`Rule`."""
         return _on_trust(self.capacity, self.capacity / MINUTE_S)
+
+    def left(self, level: Level | None, now: float) -> float:
+        """Calls that this minute still has room for."""
+        current = self._current(level, now)
+        return current.tokens if current.at <= now else 0.0
 
     def take(self, level: Level | None, now: float, count: float, owed: float = 0) -> tuple[Level, Grant]:
         """Take places; see :class:`Rule`."""

@@ -91,7 +91,9 @@ async def run_command(
     session: Session, command: str, *, env: Mapping[str, str], limits: Limits, recorder: Recorder
 ) -> tuple[StepResult, ...]:
     """Run one shell command in the login folder, as a step of its own."""
-    step = Step(session.redaction.text(command), command, hashlib.sha256(command.encode()).hexdigest())
+    step = Step(
+        session.redaction.text(command), session.shell.line(command), hashlib.sha256(command.encode()).hexdigest()
+    )
     return await run_steps(session, [step], env=env, limits=limits, recorder=recorder)
 
 

@@ -24,6 +24,10 @@ class Shell(Protocol):
         """Run a pushed script from its folder."""
         ...
 
+    def line(self, command: str) -> str:
+        """Run a command as a user wrote it."""
+        ...
+
 
 class PosixShell:
     """sh and its relatives."""
@@ -38,6 +42,10 @@ class PosixShell:
         """By its shebang where it has one, by the shell otherwise."""
         name = shlex.quote(f"./{target}")
         return f"cd {shlex.quote(folder)} && exec {name if data.startswith(b'#!') else f'/bin/sh {name}'}"
+
+    def line(self, command: str) -> str:
+        """As it is."""
+        return command
 
 
 class PowerShell:
@@ -56,6 +64,11 @@ class PowerShell:
         """``.ps1`` in this PowerShell, anything else as a program; the exit code is the script's."""
         name = _quoted(f"./{target}")
         return f"Set-Location {_quoted(folder)}; & {name}; exit $LASTEXITCODE"
+
+    def line(self, command: str) -> str:
+        """Its exit code is the last program's, or 1 where a cmdlet failed: by itself PowerShell tells only 0 or 1."""
+        tail = "$ogcOk = $?; if ($LASTEXITCODE) { exit $LASTEXITCODE }; if (-not $ogcOk) { exit 1 }"
+        return f"{command}; {tail}"
 
 
 QUOTES = "'\u2018\u2019\u201a\u201b"

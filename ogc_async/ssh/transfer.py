@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
-import asyncssh
 
 from ogc_async.errors import TransferFailed
 from ogc_async.ssh.archive import MANIFEST, Packer, PushFile, manifest, unpack
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, run
+from ogc_async.ssh.sftp import pull_by_sftp, push_by_sftp
 
 NO_SUCH_COMMAND = 127
 PULL_LIMIT = 268_435_456
@@ -85,13 +84,10 @@ async def push_changed(
     ``is_first`` says that there was none, and saves the question. Otherwise as :func:`push`.
     """
     held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
-    given = {each.path for each in files}
     changed = [each for each in files if each.line not in held]
     if not changed:
         return Pushed((), await _say(session, then, timeout_s) if then else "")
-    others = [line for line in sorted(held) if path_of(line) not in given]
-    is_common = not others and all(each.is_common for each in files)
-    sent = [*changed, manifest([*(each.line for each in files), *others], is_common=is_common)]
+    sent = changed if session.is_windows else [*changed, _ledger(files, held)]
     pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then)
     return Pushed(tuple(changed), pushed.said)
 
@@ -103,6 +99,8 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
     also where the node sends a symbolic link, a device, or a name that leads out of ``folder``: then nothing is
     written.
     """
+    if session.is_windows:
+        return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
     globs = " ".join(map(quote_glob, patterns))
     command = (
         f'set --; for each in {globs}; do [ -e "$each" ] && set -- "$@" "$each"; done; '
@@ -111,6 +109,8 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
         '{ [ "$?" -eq 1 ] && tar --version 2>&1 | grep -q "GNU tar"; }'
     )
     done = await run(session, command, timeout_s=timeout_s, output_limit=PULL_LIMIT, is_split=True)
+    if done.exit_code == NO_SUCH_COMMAND:
+        return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
     if done.exit_code != 0:
         raise TransferFailed(session.node, f"fetching {', '.join(patterns)}: {_why(done)}")
     if done.output_bytes > PULL_LIMIT:
@@ -138,6 +138,14 @@ def still_held(said: str) -> frozenset[str]:
     return frozenset(line for line in lines if path_of(line) in good)
 
 
+def _ledger(files: Sequence[PushFile], held: Iterable[str]) -> PushFile:
+    """What the node holds from now on: these files, and those of earlier pushes that are still as they were."""
+    given = {each.path for each in files}
+    others = [line for line in sorted(held) if path_of(line) not in given]
+    is_common = not others and all(each.is_common for each in files)
+    return manifest([*(each.line for each in files), *others], is_common=is_common)
+
+
 async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:
     """What the node holds of the last push; nothing where it can not tell."""
     if session.is_windows:
@@ -155,21 +163,6 @@ async def _held(session: Session, files: Sequence[PushFile], remote_path: str, t
 async def _say(session: Session, command: str, timeout_s: float) -> str:
     done = await run(session, command, timeout_s=timeout_s, output_limit=SAID_LIMIT)
     return done.output.decode("utf-8", "replace")
-
-
-async def push_by_sftp(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> None:
-    """The same file by file. Raises ``TransferFailed``."""
-    try:
-        with anyio.fail_after(timeout_s):
-            async with session.connection.start_sftp_client() as sftp:
-                for each in files:
-                    path = posixpath.join(remote_path, each.path)
-                    await sftp.makedirs(posixpath.dirname(path), exist_ok=True)
-                    async with sftp.open(path, "wb") as file:
-                        await file.write(each.data)
-                    await sftp.chmod(path, each.mode)
-    except (asyncssh.Error, OSError, TimeoutError) as error:
-        raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path} by SFTP: {error}") from error
 
 
 def _why(done: Execution) -> str:

@@ -84,6 +84,11 @@ class Limits:
         for want in self._of_instances(operation, instances):
             await self._return(want, self._resources[operation], at_most=instances / 2 if is_short else None)
 
+    def level(self, operation: str) -> float | None:
+        """Calls that could be made at once, for all that this process knows; ``None`` where none are counted."""
+        bucket = self._requests.get(operation)
+        return bucket.tokens(*self._limiter.own(operation)) if bucket else None
+
     async def _return(self, want: Want, bucket: TokenBucket, at_most: float | None) -> None:
         def decide(levels: Mapping[str, Level], now: float) -> tuple[Mapping[str, Level], None]:
             level = bucket.put_back(levels.get(want.bucket), now, want.count)
@@ -98,11 +103,6 @@ class Limits:
         if not instances or operation not in self._resources:
             return []
         return [Want(f"{operation} instances", self._resources[operation], instances)]
-
-    def level(self, operation: str) -> float | None:
-        """Calls that could be made at once, for all that this process knows; ``None`` where none are counted."""
-        bucket = self._requests.get(operation)
-        return bucket.tokens(*self._limiter.own(operation)) if bucket else None
 
 
 def place_of(settings: Settings, region: str) -> Place:
