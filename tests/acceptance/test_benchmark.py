@@ -135,3 +135,16 @@ def _contestant(folder: Path, text: str) -> Contestant:
     path = folder / "contestant_file.py"
     path.write_text(text)
     return Contestant(name="a test's own", file=str(path), environment=HERE, packages=())
+
+
+def test_fan_out_is_one_table_with_a_row_a_size() -> None:
+    words = [sys.executable, "-m", "benchmarks.fan_out", "--nodes", "1", "3", "--boot", "0.2:0.4", "--json"]
+    done = programs.run(words, env=bare_environment(), cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [row["nodes"] for row in rows] == [1, 3]
+    for row in rows:
+        assert (row["RunInstances"], row["refused"], row["regions"]) == (1, 0, 1)
+        assert row["launch s"] > row["slowest boot s"] > 0
+        assert row["beat p99 ms"] >= 0
+    assert rows[0]["kB/node"] == "-"
