@@ -233,7 +233,7 @@ async def _settled_look(layouts: Sequence[Layout], context: Context) -> World:
         doubts = doubtful(world)
         if not doubts:
             return world
-        youngest = max(node.updated_at for node in doubts if node.updated_at is not None)
+        youngest = max(node.heard_of_at for node in doubts if node.heard_of_at is not None)
         left_s = (youngest + world.settle - datetime.now(UTC)).total_seconds()
         await anyio.sleep(max(min(left_s, context.settings.ogc_poll_s), 0.01))
 

@@ -51,10 +51,12 @@ async def tear_down_nodes(
         async with Lease(context.engine, context.settings.ogc_lease_s) as own:
             return await tear_down_nodes(node_ids, context, force=force, only_db=only_db, lease=own)
     # An id that no node has is told at once: nobody could ever hold it.
-    await get_nodes(context.engine, node_ids)
+    before = await get_nodes(context.engine, node_ids)
     held = await lease.hold(node_ids, patience_s=context.settings.ogc_lease_s)
     asked = await get_nodes(context.engine, node_ids)
-    run = _Teardown(context)
+    # Our own hold hides how long the last one lived.
+    others = {node.id: node.lease_until for node in before if node.lease_until and node.worker != lease.worker}
+    run = _Teardown(context, others)
     run.failures.update({node.id: failure(node, _in_use(node)) for node in asked if node.id not in held})
     nodes = [node for node in asked if node.id in held]
     if only_db:
@@ -72,7 +74,7 @@ async def tear_down_nodes(
 
 async def release_layouts(layouts: Collection[Firewall], context: Context) -> list[OgcError]:
     """Remove firewalls and key pairs of these layouts, where no node of theirs is live; what could not be removed."""
-    run = _Teardown(context)
+    run = _Teardown(context, {})
     await run.release(layouts)
     return run.leftovers
 
@@ -82,6 +84,8 @@ class _Teardown:
     """One call of ``teardown``: who is gone, who is not and why."""
 
     context: Context
+    held_until: Mapping[int, datetime]
+    """When other processes' leases of these nodes ran out, or were to."""
     gone: set[int] = field(default_factory=set)
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     leftovers: list[OgcError] = field(default_factory=list)
@@ -193,7 +197,8 @@ class _Teardown:
     def _set_doubtful_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Nodes without a machine whose launch call is too young to be sure of that stay as they are."""
         settle_s = self.context.settings.ogc_settle_s
-        doubtful = [node for node in nodes if _is_doubtful(node, datetime.now(UTC) - timedelta(seconds=settle_s))]
+        settled = datetime.now(UTC) - timedelta(seconds=settle_s)
+        doubtful = [node for node in nodes if _is_doubtful(node, settled, self.held_until.get(node.id))]
         for node in doubtful:
             message = f"{node.name}: its launch call is too recent to rule a machine out; try again in {settle_s:g} s"
             self.failures[node.id] = failure(node, StaleNode(message))
@@ -280,9 +285,9 @@ def _in_use(node: NodeSnapshot) -> StaleNode:
     return StaleNode(f"{node.name}: another process works on it; try again when that has ended")
 
 
-def _is_doubtful(node: NodeSnapshot, settled: datetime) -> bool:
-    """A launch call was sent after ``settled``, and its machine may not be visible yet."""
-    is_young = node.updated_at is not None and node.updated_at > settled
+def _is_doubtful(node: NodeSnapshot, settled: datetime, held_until: datetime | None) -> bool:
+    """A launch call may have been sent after ``settled``, and its machine not be visible yet."""
+    is_young = any(each is not None and each > settled for each in (node.updated_at, held_until))
     return node.instance_id is None and node.state in (NodeState.LAUNCHING, NodeState.TERMINATING) and is_young
 
 

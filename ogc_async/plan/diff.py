@@ -60,8 +60,8 @@ def doubtful(world: World) -> list[NodeSnapshot]:
         if (node.state is NodeState.LAUNCHING or (node.state is NodeState.TERMINATING and node.instance_id is None))
         and node.id not in found
         and not node.is_held(world.now)
-        and node.updated_at is not None
-        and world.now - node.updated_at < world.settle
+        and node.heard_of_at is not None
+        and world.now - node.heard_of_at < world.settle
     ]
 
 

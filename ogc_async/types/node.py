@@ -65,6 +65,11 @@ class NodeSnapshot:
     worker: str | None = None
     lease_until: datetime | None = None
 
+    @property
+    def heard_of_at(self) -> datetime | None:
+        """Until when a cloud may have been asked for the node's machine: a lease runs on after its holder's death."""
+        return max((each for each in (self.updated_at, self.lease_until) if each is not None), default=None)
+
     def is_held(self, now: datetime) -> bool:
         """A process that is believed to live works on the node."""
         return self.worker is not None and self.lease_until is not None and self.lease_until > now

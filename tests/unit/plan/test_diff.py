@@ -190,3 +190,10 @@ def test_plans_are_equal_when_they_say_the_same() -> None:
         "mark failed: ogc-web-1 (no machine came of its launch, which broke off)",
         "launch: a node of web (scale 1, 0 there)",
     ]
+
+
+def test_a_launch_that_was_tried_for_long_is_as_young_as_its_holder_s_last_breath() -> None:
+    dead = node(1, NodeState.LAUNCHING, instance_id=None, worker="dead", lease_until=JUST_NOW)
+    assert doubtful(world([dead], [])) == [dead]
+    long_dead = node(1, NodeState.LAUNCHING, instance_id=None, worker="dead", lease_until=LONG_AGO)
+    assert doubtful(world([long_dead], [])) == []
