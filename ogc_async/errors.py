@@ -34,6 +34,7 @@ OgcError
 │   ├── HostKeyChanged            the node shows another host key than the one on record
 │   ├── ConnectionLost            the session broke while work was going on
 │   ├── TransferFailed            files did not arrive
+│   ├── NotReady                  the layout's gate, or a package manager's lock, did not open in time
 │   └── StepTimeout               a step ran longer than its timeout
 ├── NotConfirmed                  something is to be removed, and nobody has agreed to it
 ├── DeadlineExceeded              a wait ended before what was waited for
@@ -271,6 +272,10 @@ class ConnectionLost(RemoteError):
 
 class TransferFailed(RemoteError):
     """Files did not arrive, or not whole."""
+
+
+class NotReady(RemoteError):
+    """The node answers, but is not ready for its scripts."""
 
 
 class StepTimeout(RemoteError):

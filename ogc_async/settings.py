@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -15,6 +17,13 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ogc_async.errors import SettingsError
+
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|API_?KEY|ACCESS_KEY)(?:$|_(?!ID$))"
+)
+"""Names of variables whose values are for no eyes."""
+
+_GOOGLE = ("private_key", "private_key_id", "client_secret", "refresh_token")
 
 DRIVERS = {
     "postgresql": "postgresql+asyncpg",
@@ -72,6 +81,15 @@ class Settings(BaseSettings):
 
     ogc_ssh_port: int = Field(22, ge=1, le=65535, description="SSH port of layouts that name none")
     ogc_ssh_timeout_s: float = Field(180, gt=0, description="from running until the node accepts an SSH session")
+    ogc_jump_host: str | None = Field(
+        None, description="SSH server to go through, `user@host:port`, of layouts that name none"
+    )
+    ogc_known_hosts: Path = Field(
+        Path("~/.ssh/known_hosts"), description="where the jump host's own host key is looked up"
+    )
+    ogc_ready_timeout_s: float = Field(
+        600, gt=0, description="from the SSH session until the node is ready for its scripts"
+    )
     ogc_max_handshakes: int = Field(20, ge=1, le=1000, description="SSH handshakes under way at once")
     ogc_max_nodes: int = Field(200, ge=1, le=10000, description="nodes worked on over SSH at once")
     ogc_step_timeout_s: float = Field(3600, gt=0, description="one script or command, unless the layout says")
@@ -102,6 +120,27 @@ class Settings(BaseSettings):
             database=self.postgres_db or "ogc",
             query={"host": host, "port": str(self.postgres_port or 5432)} if by_socket else {},
         )
+
+
+def known_secrets(settings: Settings) -> tuple[str, ...]:
+    """Values that must not be stored or shown, wherever they come up: of the settings, and of the environment."""
+    own = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
+    if settings.ogc_database_url is not None:
+        own.append(settings.database_url().password or "")
+    if settings.google_application_credentials is not None:
+        own += _secrets_in(settings.google_application_credentials)
+    named = [value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper())]
+    return tuple(dict.fromkeys(filter(None, (*own, *named))))
+
+
+def _secrets_in(credentials: Path) -> list[str]:
+    """The secret values of a Google credentials file; none where it can not be read, which its user will be told."""
+    try:
+        content = json.loads(credentials.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    source = content.get("source_credentials") or {} if isinstance(content, dict) else {}
+    return [str(each[name]) for each in (content, source) if isinstance(each, dict) for name in _GOOGLE if name in each]
 
 
 def shared_environment(names: Collection[str] = ()) -> dict[str, str]:

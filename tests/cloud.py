@@ -106,6 +106,14 @@ async def app(cloud: Cloud, database: Engine) -> AsyncIterator[App]:
 
 
 @pytest.fixture
+async def cloudless(database: Engine) -> AsyncIterator[App]:
+    """An app on a fresh database, for nodes that no cloud launched."""
+    async with App(engine=database, settings=Settings(_env_file=None, ogc_ssh_timeout_s=30)) as app:
+        await create_user(database, "Adam")
+        yield app
+
+
+@pytest.fixture
 def layout(key_path: Path, scripts_folder: Path, tmp_path: Path) -> Layout:
     """A layout that works."""
     return Layout.from_dict(

@@ -11,12 +11,15 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
+from ogc_async.actions.bring_up import bring_up
 from ogc_async.actions.context import NodeIds, as_ids, connected_engine, layouts_of, open_context
+from ogc_async.actions.copy_files import ARTIFACTS, pull_artifacts_of, pull_from_nodes, push_to_nodes
 from ogc_async.actions.deploy_nodes import deploy_to_nodes
 from ogc_async.actions.launch_nodes import LayoutLike, launch_layouts
 from ogc_async.actions.reconcile import plan_sync, sync_all
 from ogc_async.actions.run_commands import run_on_nodes, run_scripts_on_nodes
 from ogc_async.actions.tear_down import tear_down_nodes
+from ogc_async.actions.trust import known_hosts_of
 from ogc_async.aio.blocking import Call, blocking, verb
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user as create_user_row
@@ -31,6 +34,7 @@ from ogc_async.types import (
     SyncPlan,
     SyncResult,
     TeardownResult,
+    UpResult,
     UserSnapshot,
 )
 
@@ -59,19 +63,43 @@ async def launch_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App |
 
 
 @overload
-def deploy_async(nodes: int, *, app: App | None = None) -> Call[DeployResult]: ...
+def up_async(layouts: LayoutLike, *, app: App | None = None) -> Call[DeployResult]: ...
 @overload
-def deploy_async(nodes: NodeIds, *, app: App | None = None) -> Call[list[DeployResult]]: ...
+def up_async(layouts: Iterable[LayoutLike], *, app: App | None = None) -> Call[UpResult]: ...
 @verb
-async def deploy_async(nodes: int | NodeIds, *, app: App | None = None) -> Any:
+async def up_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App | None = None) -> Any:
+    """Launch as :func:`launch_async` does, and deploy to each node the moment it runs, with no wait for the others.
+
+    One layout: one node of it; returns its deploy's result, and raises what either raises. A collection: returns the
+    ids that came up, with ``.failures`` of the launch and ``.deployed`` beside them. Templates see as ``nodes`` those
+    that run by then. A cancelled call takes back its machines while any of them is still being launched, and leaves
+    them on record afterwards.
+    """
+    context = await open_context(app)
+    if isinstance(layouts, Layout | Mapping):
+        result = await bring_up([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result.raise_for_failures()
+        return _one_or_many(list(result.deployed), is_single=True)
+    return await bring_up([Layout.of(layout) for layout in layouts], context)
+
+
+@overload
+def deploy_async(nodes: int, *, rerun: bool = False, app: App | None = None) -> Call[DeployResult]: ...
+@overload
+def deploy_async(nodes: NodeIds, *, rerun: bool = False, app: App | None = None) -> Call[list[DeployResult]]: ...
+@verb
+async def deploy_async(nodes: int | NodeIds, *, rerun: bool = False, app: App | None = None) -> Any:
     """Push and run the scripts of each node's layout, as it was at the node's launch.
 
-    Waits until a node accepts SSH, within the settings' deadline. A script that fails is a result that is not
+    Waits until a node accepts SSH and is ready, within the settings' deadlines. A step that passed in an earlier
+    deploy is skipped while it would run the same as then, by the hash of what is rendered for it; a node with none
+    left is not connected to; ``rerun`` runs every step. Files that the node still holds are not sent again. A script
+    that fails is a result that is not
     ``True``; for one node, an error such as :class:`~ogc_async.errors.Unreachable` is raised, for many it is in the
     result's ``error``.
     """
     node_ids, is_single = await as_ids(nodes)
-    return _one_or_many(await deploy_to_nodes(node_ids, await open_context(app)), is_single=is_single)
+    return _one_or_many(await deploy_to_nodes(node_ids, await open_context(app), rerun=rerun), is_single=is_single)
 
 
 @overload
@@ -104,6 +132,79 @@ async def exec_scripts_async(nodes: int | NodeIds, folder: str | Path, *, app: A
     node_ids, is_single = await as_ids(nodes)
     context = await open_context(app)
     return _one_or_many(await run_scripts_on_nodes(node_ids, Path(folder), context), is_single=is_single)
+
+
+@overload
+def push_files_async(
+    nodes: int, files: str | Path | Iterable[str | Path], *, remote_path: str | None = None, app: App | None = None
+) -> Call[DeployResult]: ...
+@overload
+def push_files_async(
+    nodes: NodeIds, files: str | Path | Iterable[str | Path], *, remote_path: str | None = None, app: App | None = None
+) -> Call[list[DeployResult]]: ...
+@verb
+async def push_files_async(
+    nodes: int | NodeIds,
+    files: str | Path | Iterable[str | Path],
+    *,
+    remote_path: str | None = None,
+    app: App | None = None,
+) -> Any:
+    """Put files of this machine on each node: a file under its name, a folder under its own, wildcards as in a shell.
+
+    They go below ``remote_path`` (from the login home), or the layout's. What a node holds already is not sent again.
+    Results and errors as for :func:`deploy_async`; the step's output lists what was sent.
+    """
+    node_ids, is_single = await as_ids(nodes)
+    patterns = [files] if isinstance(files, str | Path) else list(files)
+    results = await push_to_nodes(node_ids, patterns, await open_context(app), remote_path)
+    return _one_or_many(results, is_single=is_single)
+
+
+@overload
+def pull_files_async(
+    nodes: int, patterns: str | Iterable[str], folder: str | Path = ".", *, app: App | None = None
+) -> Call[DeployResult]: ...
+@overload
+def pull_files_async(
+    nodes: NodeIds, patterns: str | Iterable[str], folder: str | Path = ".", *, app: App | None = None
+) -> Call[list[DeployResult]]: ...
+@verb
+async def pull_files_async(
+    nodes: int | NodeIds, patterns: str | Iterable[str], folder: str | Path = ".", *, app: App | None = None
+) -> Any:
+    """Fetch files and folders from each node, to ``<folder>/<node>``; the results' ``files`` are what was written.
+
+    Patterns start in the login home and may hold ``*`` and ``?``; one that matches nothing fetches nothing. Nothing
+    that a node sends is written outside its folder. Results and errors as for :func:`deploy_async`.
+    """
+    node_ids, is_single = await as_ids(nodes)
+    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    results = await pull_from_nodes(node_ids, wanted, await open_context(app), Path(folder))
+    return _one_or_many(results, is_single=is_single)
+
+
+@overload
+def pull_artifacts_async(
+    nodes: int, folder: str | Path = ARTIFACTS, *, app: App | None = None
+) -> Call[DeployResult]: ...
+@overload
+def pull_artifacts_async(
+    nodes: NodeIds, folder: str | Path = ARTIFACTS, *, app: App | None = None
+) -> Call[list[DeployResult]]: ...
+@verb
+async def pull_artifacts_async(nodes: int | NodeIds, folder: str | Path = ARTIFACTS, *, app: App | None = None) -> Any:
+    """Fetch what each node's layout names as ``artifacts``, to ``artifacts/<node>``; as :func:`pull_files_async`."""
+    node_ids, is_single = await as_ids(nodes)
+    results = await pull_artifacts_of(node_ids, await open_context(app), Path(folder))
+    return _one_or_many(results, is_single=is_single)
+
+
+@verb
+async def known_hosts_async(nodes: NodeIds | None = None, *, app: App | None = None) -> str:
+    """A ``known_hosts`` file for OpenSSH: the verified host keys of these nodes, or of all that run."""
+    node_ids = None if nodes is None else (await as_ids(nodes))[0]
+    return await known_hosts_of(node_ids, await open_context(app))
 
 
 @overload
@@ -183,9 +284,14 @@ def _one_or_many(results: list[DeployResult], *, is_single: bool) -> DeployResul
 launch = blocking(launch_async)
 plan = blocking(plan_async)
 sync = blocking(sync_async)
+up = blocking(up_async)
 deploy = blocking(deploy_async)
 exec = blocking(exec_async)
 exec_scripts = blocking(exec_scripts_async)
+push_files = blocking(push_files_async)
+pull_files = blocking(pull_files_async)
+pull_artifacts = blocking(pull_artifacts_async)
+known_hosts = blocking(known_hosts_async)
 teardown = blocking(teardown_async)
 nodes = blocking(nodes_async)
 create_user = blocking(create_user_async)
@@ -199,14 +305,24 @@ __all__ = [
     "exec_async",
     "exec_scripts",
     "exec_scripts_async",
+    "known_hosts",
+    "known_hosts_async",
     "launch",
     "launch_async",
     "nodes",
     "nodes_async",
     "plan",
     "plan_async",
+    "pull_artifacts",
+    "pull_artifacts_async",
+    "pull_files",
+    "pull_files_async",
+    "push_files",
+    "push_files_async",
     "sync",
     "sync_async",
     "teardown",
     "teardown_async",
+    "up",
+    "up_async",
 ]

@@ -9,20 +9,23 @@ from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
 from ogc_async.db.nodes import find_nodes, get_nodes
-from ogc_async.ssh.connection import Session
+from ogc_async.db.results import DEPLOY, last_steps
 from ogc_async.types import DeployResult, NodeSnapshot, NodeState, StepResult
 
 
-async def deploy_to_nodes(node_ids: Sequence[int], context: Context) -> list[DeployResult]:
-    """Push and run each node's scripts: a result a node, in the order asked. A layout without scripts has no steps."""
+async def deploy_to_nodes(node_ids: Sequence[int], context: Context, *, rerun: bool = False) -> list[DeployResult]:
+    """Push and run each node's scripts: a result a node, in the order asked. A layout without scripts has no steps.
+
+    Steps that passed before, unchanged, are skipped unless ``rerun``; a node with none left is not connected to.
+    """
     nodes = await get_nodes(context.engine, node_ids)
     everyone = await find_nodes(context.engine, states={NodeState.RUNNING})
-    async with Record(context.engine, context.events, "deploy") as record:
+    history = await last_steps(context.engine, node_ids)
+    async with Record(context.engine, context.events, DEPLOY, nodes=len(node_ids)) as record:
         fleet = Fleet(context, record)
         scripting = Scripting(context, fleet, record, tuple(everyone))
 
-        async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
-            scripts = scripting.folder_of(node)
-            return await scripting.push_and_run(node, session, scripts) if scripts is not None else ()
+        async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:
+            return await scripting.deploy(node, history.get(node.id, {}), rerun=rerun)
 
-        return await fleet.run(nodes, work, check=scripting.folder_of)
+        return await fleet.each(nodes, work)

@@ -8,15 +8,21 @@ from pathlib import Path
 
 from ogc_async.actions.context import Context
 from ogc_async.actions.record import Record
+from ogc_async.actions.trust import check_published
 from ogc_async.aio.gather import gather_all
-from ogc_async.errors import NotRunning, OgcError, Unreachable
+from ogc_async.errors import NotRunning, OgcError, SettingsError, Unreachable
 from ogc_async.events import NodeConnected, NodeFinished
+from ogc_async.settings import known_secrets
 from ogc_async.spec import Layout
 from ogc_async.ssh.connection import Connector, Session, Target
+from ogc_async.ssh.jump import Jump, JumpHost
 from ogc_async.ssh.keys import load_private_key
+from ogc_async.ssh.redaction import Redaction
 from ogc_async.types import DeployResult, NodeSnapshot, NodeState, StepResult
 
-Work = Callable[[NodeSnapshot, Session], Awaitable[tuple[StepResult, ...]]]
+Steps = tuple[StepResult, ...]
+Work = Callable[[NodeSnapshot, Session], Awaitable[Steps]]
+Check = Callable[[NodeSnapshot], object]
 
 
 class Fleet:
@@ -26,7 +32,8 @@ class Fleet:
         self._context = context
         self._record = record
         self._layouts: dict[str, Layout] = {}
-        self._connectors: dict[Path, Connector] = {}
+        self._connectors: dict[tuple[Path, str | None], Connector] = {}
+        self._redaction = Redaction(known_secrets(context.settings))
 
     def layout_of(self, node: NodeSnapshot) -> Layout:
         """The node's layout as it was at its launch, parsed once for nodes of one batch."""
@@ -34,58 +41,98 @@ class Fleet:
             self._layouts[node.token] = Layout.from_dict(node.spec)
         return self._layouts[node.token]
 
-    async def run(
-        self, nodes: Sequence[NodeSnapshot], work: Work, *, check: Callable[[NodeSnapshot], object] | None = None
-    ) -> list[DeployResult]:
-        """``work`` on every node: a result a node, in order. Errors of single nodes are in their results.
+    async def run(self, nodes: Sequence[NodeSnapshot], work: Work, *, check: Check | None = None) -> list[DeployResult]:
+        """``work`` on every node, over a session to it: a result a node, in order.
 
-        ``check`` is called with a node before its session is opened; what it raises is that node's error.
+        Errors of single nodes are in their results. ``check`` is called with a node before its session is opened; what
+        it raises is that node's error.
         """
 
-        async def run_one(node: NodeSnapshot) -> DeployResult:
-            result = await self._run_one(node, work, check)
-            error = str(result.error) if result.error else None
-            self._context.events.publish(NodeFinished(node.id, node.name, node.layout, result.ok, error))
-            return result
+        async def connect_and_work(node: NodeSnapshot) -> Steps:
+            if check is not None:
+                check(node)
+            async with self.session(node) as session:
+                return await work(node, session)
 
-        limit = self._context.settings.ogc_max_nodes
-        return await gather_all(run_one, nodes, limit=limit)
+        return await self.each(nodes, connect_and_work)
+
+    async def each(
+        self, nodes: Sequence[NodeSnapshot], work: Callable[[NodeSnapshot], Awaitable[Steps]]
+    ) -> list[DeployResult]:
+        """``work`` on every node, which opens a session where it needs one; otherwise as :meth:`run`."""
+
+        async def run_one(node: NodeSnapshot) -> DeployResult:
+            return await self.one(node, work)
+
+        try:
+            return await gather_all(run_one, nodes, limit=self._context.settings.ogc_max_nodes)
+        finally:
+            await self.aclose()
+
+    async def one(self, node: NodeSnapshot, work: Callable[[NodeSnapshot], Awaitable[Steps]]) -> DeployResult:
+        """``work`` on one node, and the event of its end."""
+        result = await self._answer(node, work)
+        error = str(result.error) if result.error else None
+        self._context.events.publish(NodeFinished(node.id, node.name, node.layout, result.ok, error))
+        return result
+
+    async def aclose(self) -> None:
+        """Close what the nodes' sessions shared."""
+        for connector in self._connectors.values():
+            await connector.aclose()
 
     @asynccontextmanager
     async def session(self, node: NodeSnapshot) -> AsyncIterator[Session]:
-        """An SSH session to the node; at first contact its host key goes on record."""
+        """An SSH session to the node; at first contact its host key goes on record, by the cloud's word if it can."""
         layout = self.layout_of(node)
         limit = layout.timeouts.ssh or self._context.settings.ogc_ssh_timeout_s
-        session = await self._connector(layout.ssh_keys.private).connect(_target(node), timeout_s=limit)
+        session = await self._connector(layout).connect(_target(node, layout), timeout_s=limit)
         async with session:
             if node.host_key is None:
+                await check_published(node, session, self._context)
                 await self._record.pin_host_key(node, session.host_key)
             self._context.events.publish(NodeConnected(node.id, node.name, node.layout))
             yield session
 
-    async def _run_one(
-        self, node: NodeSnapshot, work: Work, check: Callable[[NodeSnapshot], object] | None
-    ) -> DeployResult:
+    async def _answer(self, node: NodeSnapshot, work: Callable[[NodeSnapshot], Awaitable[Steps]]) -> DeployResult:
         if node.state is not NodeState.RUNNING:
             return DeployResult(node.id, node.name, error=NotRunning(node.name, node.state))
         try:
-            if check is not None:
-                check(node)
-            async with self.session(node) as session:
-                return DeployResult(node.id, node.name, await work(node, session))
+            return DeployResult(node.id, node.name, await work(node))
         except OgcError as error:
             return DeployResult(node.id, node.name, getattr(error, "steps", ()), error)
 
-    def _connector(self, private_key: Path) -> Connector:
-        if private_key not in self._connectors:
-            self._connectors[private_key] = Connector(
-                load_private_key(private_key), max_handshakes=self._context.settings.ogc_max_handshakes
+    def _connector(self, layout: Layout) -> Connector:
+        """One for all nodes that the same key opens and the same way leads to: keys are read once, not once a node."""
+        way = layout.jump_host or self._context.settings.ogc_jump_host
+        place = (layout.ssh_keys.private, way)
+        if place not in self._connectors:
+            client_key = load_private_key(layout.ssh_keys.private)
+            self._connectors[place] = Connector(
+                client_key,
+                max_handshakes=self._context.settings.ogc_max_handshakes,
+                jump=Jump(self._jump_host(way), client_key) if way else None,
+                redaction=self._redaction,
             )
-        return self._connectors[private_key]
+        return self._connectors[place]
+
+    def _jump_host(self, way: str) -> JumpHost:
+        try:
+            return JumpHost.parse(way, self._context.settings.ogc_known_hosts)
+        except ValueError as error:
+            raise SettingsError(f"OGC_JUMP_HOST: {error}") from None
 
 
-def _target(node: NodeSnapshot) -> Target:
-    address = node.public_ip or node.private_ip
+def _target(node: NodeSnapshot, layout: Layout) -> Target:
+    address = node.private_ip if layout.address == "private" else node.public_ip or node.private_ip
     if address is None:
-        raise Unreachable(node.name, "has no address on record; `ogc ls` shows its state")
-    return Target(node=node.name, address=address, port=node.ssh_port, username=node.username, host_key=node.host_key)
+        kind = "private address" if layout.address == "private" else "address"
+        raise Unreachable(node.name, f"has no {kind} on record; `ogc ls` shows its state")
+    return Target(
+        node=node.name,
+        address=address,
+        port=node.ssh_port,
+        username=node.username,
+        host_key=node.host_key,
+        is_windows=layout.platform == "windows",
+    )

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ogc_async.actions.context import Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
+from ogc_async.db.results import LastStep
+from ogc_async.deploy.ready import lock_probe, pass_gate, wait_for_locks
+from ogc_async.deploy.resume import due_steps, with_skipped
 from ogc_async.deploy.run import Limits, run_steps
 from ogc_async.deploy.scripts import ScriptFolder, read_scripts
-from ogc_async.deploy.steps import NodePlan, node_environment, plan_node
+from ogc_async.deploy.steps import NodePlan, Step, node_environment, plan_node
 from ogc_async.deploy.template import Templates
 from ogc_async.events import FilesPushed
 from ogc_async.settings import shared_environment
-from ogc_async.spec import Layout
+from ogc_async.ssh.archive import Packer, PushFile
 from ogc_async.ssh.connection import Session
-from ogc_async.ssh.transfer import pull, push
+from ogc_async.ssh.shell import POSIX, POWERSHELL
+from ogc_async.ssh.transfer import Pushed, pull, push_changed
 from ogc_async.types import NodeSnapshot, StepResult
 
 
 class Scripting:
     """One verb's scripts. ``everyone`` is what templates see as ``nodes``."""
 
-    def __init__(self, context: Context, fleet: Fleet, record: Record, everyone: tuple[NodeSnapshot, ...]) -> None:
+    def __init__(self, context: Context, fleet: Fleet, record: Record, everyone: tuple[NodeSnapshot, ...] = ()) -> None:
         self._context = context
         self._fleet = fleet
         self._record = record
-        self._everyone = everyone
+        self.everyone = everyone
         self._folders: dict[tuple[Any, ...], ScriptFolder] = {}
         self._templates: dict[Path, Templates] = {}
         self._shared: dict[tuple[str, ...], dict[str, str]] = {}
+        self._packer = Packer()
 
     def folder_of(self, node: NodeSnapshot) -> ScriptFolder | None:
         """The node's script folder, read once for all nodes of a layout. Raises ``ScriptsError``."""
@@ -59,22 +66,43 @@ class Scripting:
             timeout_s=timeout_s or layout_s or settings.ogc_step_timeout_s, output_limit=settings.ogc_output_limit
         )
 
+    async def deploy(self, node: NodeSnapshot, last: Mapping[str, LastStep], *, rerun: bool) -> tuple[StepResult, ...]:
+        """Go on with the node's scripts where ``last`` left off: all steps' results, also of those skipped."""
+        scripts = self.folder_of(node)
+        if scripts is None:
+            return ()
+        plan = self._plan(node, scripts)
+        due = plan.steps if rerun else due_steps(plan.steps, last)
+        if not due:
+            return with_skipped(plan.steps, due, ())
+        async with self._fleet.session(node) as session:
+            ran = await self._push_and_run(node, session, plan, due, is_first=not last)
+        return with_skipped(plan.steps, due, ran)
+
     async def push_and_run(self, node: NodeSnapshot, session: Session, scripts: ScriptFolder) -> tuple[StepResult, ...]:
         """Push a folder to the node and run its steps, in order."""
-        layout = self._fleet.layout_of(node)
-        plan = self._plan(node, layout, scripts)
-        timeout_s = layout.timeouts.transfer or self._context.settings.ogc_transfer_timeout_s
-        await push(session, plan.files, layout.remote_path, timeout_s=timeout_s)
-        size = sum(len(each.data) for each in plan.files)
-        self._context.events.publish(FilesPushed(node.id, node.name, node.layout, len(plan.files), size))
-        return await run_steps(
+        plan = self._plan(node, scripts)
+        return await self._push_and_run(node, session, plan, plan.steps)
+
+    async def push(
+        self, node: NodeSnapshot, session: Session, files: Sequence[PushFile], *, is_first: bool, then: str = ""
+    ) -> Pushed:
+        """Bring the node's files up to date, below its layout's folder."""
+        pushed = await push_changed(
             session,
-            plan.steps,
-            env=self.environment(node),
-            limits=self.limits(node),
-            recorder=self._record.of(node),
-            is_stopping=layout.on_failure == "stop",
+            files,
+            self._fleet.layout_of(node).remote_path,
+            timeout_s=self.transfer_timeout_s(node),
+            packer=self._packer,
+            is_first=is_first,
+            then=then,
         )
+        self._context.events.publish(FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.size_bytes))
+        return pushed
+
+    def transfer_timeout_s(self, node: NodeSnapshot) -> float:
+        """What bounds one transfer to or from the node."""
+        return self._fleet.layout_of(node).timeouts.transfer or self._context.settings.ogc_transfer_timeout_s
 
     def has_goodbye(self, node: NodeSnapshot) -> bool:
         """The node has artifacts to fetch or a teardown script to run."""
@@ -86,15 +114,14 @@ class Scripting:
         """Fetch the artifacts into a folder, then run the teardown script."""
         layout = self._fleet.layout_of(node)
         scripts = self.folder_of(node)
-        timeout_s = layout.timeouts.transfer or self._context.settings.ogc_transfer_timeout_s
         if layout.artifacts:
-            await pull(session, layout.artifacts, artifacts, timeout_s=timeout_s)
+            await pull(session, layout.artifacts, artifacts, timeout_s=self.transfer_timeout_s(node))
         if scripts is None or scripts.teardown is None:
             return ()
-        plan = self._plan(node, layout, scripts)
+        plan = self._plan(node, scripts)
         assert plan.teardown is not None  # noqa: S101  # the folder has one
         # A node that was never deployed to does not hold the script yet.
-        await push(session, plan.files, layout.remote_path, timeout_s=timeout_s)
+        await self.push(node, session, plan.files, is_first=False)
         return await run_steps(
             session,
             [plan.teardown],
@@ -103,14 +130,36 @@ class Scripting:
             recorder=self._record.of(node),
         )
 
-    def _plan(self, node: NodeSnapshot, layout: Layout, scripts: ScriptFolder) -> NodePlan:
+    async def _push_and_run(
+        self, node: NodeSnapshot, session: Session, plan: NodePlan, due: Sequence[Step], *, is_first: bool = False
+    ) -> tuple[StepResult, ...]:
+        layout = self._fleet.layout_of(node)
+        timeout_s = layout.timeouts.ready or self._context.settings.ogc_ready_timeout_s
+        await pass_gate(session, layout.ready, timeout_s=timeout_s)
+        # Asked for down the same channel: nearly always the answer is that no lock is held.
+        pushed = await self.push(node, session, plan.files, is_first=is_first, then=lock_probe())
+        if pushed.said.strip():
+            await wait_for_locks(session, timeout_s=timeout_s)
+        return await run_steps(
+            session,
+            due,
+            env=self.environment(node),
+            limits=self.limits(node),
+            recorder=self._record.of(node),
+            is_stopping=layout.on_failure == "stop",
+            reopen=partial(self._fleet.session, node),
+        )
+
+    def _plan(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
+        layout = self._fleet.layout_of(node)
         context = {
             "node": node,
-            "nodes": self._everyone,
+            "nodes": self.everyone,
             "user": self._context.user,
             "env": self.environment(node),
             "layout": layout,
         }
         if scripts.folder not in self._templates:
             self._templates[scripts.folder] = Templates(scripts.folder)
-        return plan_node(scripts, self._templates[scripts.folder], layout.remote_path, context)
+        shell = POWERSHELL if layout.platform == "windows" else POSIX
+        return plan_node(scripts, self._templates[scripts.folder], layout.remote_path, context, shell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -16,16 +17,23 @@ R = TypeVar("R")
 class Batcher(Generic[T, R]):
     """Hands items to ``run`` in groups of at most ``max_batch``, one group at a time; ``run`` answers in order.
 
+    Between the beginnings of two groups lie at least ``interval_s`` seconds, for more to come together meanwhile.
     An error of ``run`` reaches every caller of that group. A caller that is cancelled does not withdraw its item.
     Leaving the block waits up to ``drain_s`` seconds for what is still queued, cancelled or not.
     """
 
     def __init__(
-        self, run: Callable[[list[T]], Awaitable[Sequence[R]]], *, max_batch: int = 500, drain_s: float = 15
+        self,
+        run: Callable[[list[T]], Awaitable[Sequence[R]]],
+        *,
+        max_batch: int = 500,
+        drain_s: float = 15,
+        interval_s: float = 0,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._drain_s = drain_s
+        self._interval_s = interval_s
         self._queue: list[tuple[T, asyncio.Future[R]]] = []
         self._arrived = asyncio.Event()
         self._is_closing = False
@@ -60,8 +68,11 @@ class Batcher(Generic[T, R]):
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
+                began = time.monotonic()
                 group, self._queue = self._queue[: self._max_batch], self._queue[self._max_batch :]
                 await self._answer(group)
+                if not self._is_closing:
+                    await asyncio.sleep(max(0.0, began + self._interval_s - time.monotonic()))
 
     async def _answer(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -115,8 +115,13 @@ async def renew_tokens(engine: Engine, renewals: Mapping[int, Renewal]) -> set[i
 async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
     """Keep the host keys that nodes showed at first contact; a key on record stays."""
     async with engine.transaction() as connection:
-        values = {node_id: {"host_key": key} for node_id, key in keys.items()}
-        await _update_each(connection, values, Node.host_key.is_(None))
+        await pin_keys(connection, keys)
+
+
+async def pin_keys(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
+    """The same, within a transaction."""
+    values = {node_id: {"host_key": key} for node_id, key in keys.items()}
+    await _update_each(connection, values, Node.host_key.is_(None))
 
 
 async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:

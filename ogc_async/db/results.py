@@ -7,23 +7,35 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
 from ogc_async.db.models import Action, now
+from ogc_async.db.nodes import pin_keys
 from ogc_async.types import StepResult, StepState
 
 CHUNK = 1000
+DEPLOY = "deploy"
+"""The kind of the steps that a later deploy goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepStart:
-    """A step that begins. ``kind`` is ``deploy``, ``exec`` or ``teardown``."""
+    """A step that begins. ``kind`` is ``deploy``, ``exec``, ``push``, ``pull`` or ``teardown``."""
 
     node_id: int
     kind: str
     script: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastStep:
+    """How a script went when a deploy last ran it; ``sha256`` is of what was run."""
+
+    sha256: str
+    state: StepState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,54 +58,52 @@ class ActionSnapshot:
     finished_at: datetime | None
 
 
+@dataclass(slots=True)
+class Notes:
+    """What is to be written of a fleet's steps, in one transaction: by action id, but for what begins."""
+
+    starts: list[StepStart] = field(default_factory=list)
+    growth: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    ends: dict[int, StepResult] = field(default_factory=dict)
+    host_keys: dict[int, str] = field(default_factory=dict)
+    """Of nodes, by their ids."""
+
+
+async def write_notes(engine: Engine, notes: Notes) -> list[int]:
+    """Write all of it; returns the ids of the actions that began, in order."""
+    moment = now()
+    async with engine.transaction() as connection:
+        ids = await _insert(connection, [_started(start, moment) for start in notes.starts])
+        await _update(connection, _grown(notes.growth), Action.state == StepState.RUNNING)
+        await _update(connection, [_ended(action_id, end, moment) for action_id, end in notes.ends.items()])
+        await pin_keys(connection, notes.host_keys)
+    return ids
+
+
 async def start_actions(engine: Engine, starts: Sequence[StepStart]) -> list[int]:
     """Put steps on record as ``running``; the actions' ids, in order."""
-    moment = now()
-    rows = [
-        {
-            "node_id": start.node_id,
-            "kind": start.kind,
-            "script": start.script,
-            "sha256": start.sha256,
-            "state": StepState.RUNNING,
-            "output": b"",
-            "output_bytes": 0,
-            "started_at": moment,
-        }
-        for start in starts
-    ]
-    ids: list[int] = []
-    async with engine.transaction() as connection:
-        # SQLite counts ids up in the order of the rows, and asked for that order would take a statement for each row.
-        is_ordered = connection.dialect.name != "sqlite"
-        statement = insert(Action).returning(Action.id, sort_by_parameter_order=is_ordered)
-        for first in range(0, len(rows), CHUNK):
-            ids += sorted((await connection.scalars(statement, rows[first : first + CHUNK])).all())
-    return ids
+    return await write_notes(engine, Notes(starts=list(starts)))
 
 
 async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None:
     """Note how steps ended, by action id."""
-    moment = now()
-    rows = [
-        {
-            "action_id": action_id,
-            "state": end.state,
-            "exit_code": end.exit_code,
-            "signal": end.signal,
-            "output": end.output,
-            "output_bytes": end.output_bytes,
-            "seconds": end.seconds,
-            "finished_at": moment,
-        }
-        for action_id, end in ends.items()
-    ]
-    if not rows:
-        return
-    table = Action.__table__
-    sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "action_id"}
-    async with engine.transaction() as connection:
-        await connection.execute(update(table).where(table.c.id == bindparam("action_id")).values(sets), rows)  # type: ignore[arg-type]  # a mapped class's table is a Table
+    if ends:
+        await write_notes(engine, Notes(ends=dict(ends)))
+
+
+async def last_steps(engine: Engine, node_ids: Collection[int]) -> dict[int, dict[str, LastStep]]:
+    """Of each node that was ever deployed to, every script's latest step, by node id and script."""
+    found: dict[int, dict[str, LastStep]] = {}
+    async with engine.reading() as connection:
+        for chunk in _chunked(node_ids):
+            deployed = (Action.kind == DEPLOY, Action.node_id.in_(chunk))
+            latest = select(func.max(Action.id)).where(*deployed).group_by(Action.node_id, Action.script)
+            columns = (Action.node_id, Action.script, Action.sha256, Action.state)
+            for node_id, script, sha256, state in await connection.execute(
+                select(*columns).where(Action.id.in_(latest))
+            ):
+                found.setdefault(node_id, {})[script] = LastStep(sha256, StepState(state))
+    return found
 
 
 async def interrupt_actions(engine: Engine, node_ids: Collection[int], reason: str) -> None:
@@ -111,6 +121,57 @@ async def node_actions(engine: Engine, node_id: int) -> list[ActionSnapshot]:
     async with engine.reading() as connection:
         rows = await connection.execute(select(*columns).where(Action.node_id == node_id).order_by(Action.id))
         return [ActionSnapshot(**dict(row) | {"state": StepState(row["state"])}) for row in rows.mappings()]
+
+
+async def _insert(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    # SQLite counts ids up in the order of the rows, and asked for that order would take a statement for each row.
+    is_ordered = connection.dialect.name != "sqlite"
+    statement = insert(Action).returning(Action.id, sort_by_parameter_order=is_ordered)
+    ids: list[int] = []
+    for first in range(0, len(rows), CHUNK):
+        ids += sorted((await connection.scalars(statement, rows[first : first + CHUNK])).all())
+    return ids
+
+
+async def _update(connection: AsyncConnection, rows: list[dict[str, Any]], *where: ColumnElement[bool]) -> None:
+    """Give each row its own values: one prepared statement, many sets of parameters."""
+    if not rows:
+        return
+    table = Action.__table__
+    sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "action_id"}
+    found = update(table).where(table.c.id == bindparam("action_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
+    await connection.execute(found.values(sets), rows)
+
+
+def _started(start: StepStart, moment: datetime) -> dict[str, Any]:
+    return {
+        "node_id": start.node_id,
+        "kind": start.kind,
+        "script": start.script,
+        "sha256": start.sha256,
+        "state": StepState.RUNNING,
+        "output": b"",
+        "output_bytes": 0,
+        "started_at": moment,
+    }
+
+
+def _grown(growth: Mapping[int, tuple[bytes, int]]) -> list[dict[str, Any]]:
+    return [{"action_id": each, "output": output, "output_bytes": size} for each, (output, size) in growth.items()]
+
+
+def _ended(action_id: int, end: StepResult, moment: datetime) -> dict[str, Any]:
+    return {
+        "action_id": action_id,
+        "state": end.state,
+        "exit_code": end.exit_code,
+        "signal": end.signal,
+        "output": end.output,
+        "output_bytes": end.output_bytes,
+        "seconds": end.seconds,
+        "error": end.error,
+        "finished_at": moment,
+    }
 
 
 def _chunked(ids: Collection[int]) -> list[list[int]]:

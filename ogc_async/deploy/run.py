@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import anyio
 
+from ogc_async.deploy.reboot import Reopen, has_rebooted
 from ogc_async.deploy.steps import Step
 from ogc_async.errors import ConnectionLost
 from ogc_async.ssh.connection import Session
@@ -18,12 +21,19 @@ from ogc_async.types import StepResult, StepState
 RECORD_TIMEOUT_S = 10.0
 """A step's end is written even while its caller is being cancelled, but not for ever."""
 
+BROKEN = frozenset({StepState.INTERRUPTED, StepState.DISCONNECTED, StepState.REBOOTED})
+"""After these there is no session to go on with."""
+
 
 class Recorder(Protocol):
     """Keeps the record of one node's steps."""
 
     async def started(self, script: str, sha256: str) -> int:
-        """A step begins; returns what :meth:`finished` is to be told by."""
+        """A step begins; returns what the others are to be told by."""
+        ...
+
+    async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
+        """The step goes on, and has printed this much."""
         ...
 
     def heard(self, data: bytes) -> None:
@@ -59,21 +69,19 @@ async def run_steps(
     limits: Limits,
     recorder: Recorder,
     is_stopping: bool = True,
+    reopen: Reopen | None = None,
 ) -> tuple[StepResult, ...]:
     """Run the steps until one fails, or all of them unless ``is_stopping``; the results of those that ran.
 
-    Raises :class:`StepsInterrupted` where the session breaks.
+    Raises :class:`StepsInterrupted` where the session breaks. ``reopen`` gives another one then, to find out whether
+    the machine has rebooted.
     """
     results: list[StepResult] = []
     for step in steps:
-        try:
-            result = await _run_step(session, step, env, limits, recorder)
-        except ConnectionLost as error:
-            message = f"the session broke before {step.script} could start"
-            raise StepsInterrupted(session.node, message, (*results, _interrupted(step))) from error
+        result = await _run_step(session, step, env, limits, recorder, reopen)
         results.append(result)
-        if result.state is StepState.INTERRUPTED:
-            raise StepsInterrupted(session.node, f"the session broke during {step.script}", tuple(results))
+        if result.state in BROKEN:
+            raise StepsInterrupted(session.node, f"{result.error} ({step.script})", tuple(results))
         if not result.ok and is_stopping:
             break
     return tuple(results)
@@ -83,15 +91,29 @@ async def run_command(
     session: Session, command: str, *, env: Mapping[str, str], limits: Limits, recorder: Recorder
 ) -> tuple[StepResult, ...]:
     """Run one shell command in the login folder, as a step of its own."""
-    step = Step(command, command, hashlib.sha256(command.encode()).hexdigest())
+    step = Step(session.redaction.text(command), command, hashlib.sha256(command.encode()).hexdigest())
     return await run_steps(session, [step], env=env, limits=limits, recorder=recorder)
 
 
 async def _run_step(
-    session: Session, step: Step, env: Mapping[str, str], limits: Limits, recorder: Recorder
+    session: Session, step: Step, env: Mapping[str, str], limits: Limits, recorder: Recorder, reopen: Reopen | None
 ) -> StepResult:
+    began = time.monotonic()
     action_id = await recorder.started(step.script, step.sha256)
-    result = _interrupted(step)
+    result = _unfinished(step, StepState.INTERRUPTED, "broken off from our side")
+    try:
+        result = await _execute(session, step, env, limits, recorder, action_id)
+        if result.state is StepState.DISCONNECTED and reopen is not None and await has_rebooted(reopen, began):
+            result = replace(result, state=StepState.REBOOTED, error="the machine rebooted in the middle of a step")
+    finally:
+        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
+            await recorder.finished(action_id, result)
+    return result
+
+
+async def _execute(
+    session: Session, step: Step, env: Mapping[str, str], limits: Limits, recorder: Recorder, action_id: int
+) -> StepResult:
     try:
         done = await run(
             session,
@@ -99,23 +121,17 @@ async def _run_step(
             timeout_s=limits.timeout_s,
             env=env,
             output_limit=limits.output_limit,
+            grew=partial(recorder.grew, action_id),
             on_output=recorder.heard,
         )
-        result = step_result(step, done)
-    finally:
-        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
-            await recorder.finished(action_id, result)
-    return result
+    except ConnectionLost:
+        return _unfinished(step, StepState.DISCONNECTED, "the session broke before a step could start")
+    return step_result(step, done)
 
 
 def step_result(step: Step, done: Execution) -> StepResult:
     """How a step went, from how its command ended."""
-    states = {
-        Ended.KILLED: StepState.KILLED,
-        Ended.TIMED_OUT: StepState.TIMED_OUT,
-        Ended.INTERRUPTED: StepState.INTERRUPTED,
-    }
-    state = states.get(done.ended, StepState.PASSED if done.exit_code == 0 else StepState.FAILED)
+    state = STATES.get(done.ended, StepState.PASSED if done.exit_code == 0 else StepState.FAILED)
     return StepResult(
         script=step.script,
         state=state,
@@ -125,8 +141,20 @@ def step_result(step: Step, done: Execution) -> StepResult:
         output=done.output,
         output_bytes=done.output_bytes,
         sha256=step.sha256,
+        error=ERRORS.get(state),
     )
 
 
-def _interrupted(step: Step) -> StepResult:
-    return StepResult(script=step.script, state=StepState.INTERRUPTED, exit_code=None, seconds=0.0, sha256=step.sha256)
+STATES = {
+    Ended.KILLED: StepState.KILLED,
+    Ended.TIMED_OUT: StepState.TIMED_OUT,
+    Ended.INTERRUPTED: StepState.DISCONNECTED,
+}
+ERRORS = {
+    StepState.TIMED_OUT: "took longer than its timeout, and was ended",
+    StepState.DISCONNECTED: "the session broke in the middle of a step",
+}
+
+
+def _unfinished(step: Step, state: StepState, error: str) -> StepResult:
+    return StepResult(script=step.script, state=state, exit_code=None, seconds=0.0, sha256=step.sha256, error=error)

@@ -7,19 +7,23 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from ogc_async.errors import ScriptsError
+from ogc_async.ssh.archive import PushFile
 
 TEMPLATE = ".mako"
 HELPER = "functions"
 """Templates of this name hold what other templates share; they are no steps."""
 
+RUNNABLE = 0o755
+
 MAX_FOLDER_BYTES = 268_435_456
 """A folder passes through memory, once for a fleet; what is larger belongs in an image or a bucket."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScriptFile:
     """A file to push. ``path`` is relative, with forward slashes; ``is_template`` means rendered for each node."""
 
@@ -27,18 +31,23 @@ class ScriptFile:
     data: bytes = field(repr=False)
     mode: int
 
-    @property
+    @cached_property
     def is_template(self) -> bool:
         """Rendered for each node before it is pushed, under its name without ``.mako``."""
-        return self.path.endswith(TEMPLATE) and not is_shared(self.path)
+        return self.path.endswith(TEMPLATE) and not self.is_shared
 
-    @property
+    @cached_property
+    def is_shared(self) -> bool:
+        """Included by templates; what it holds shows in what they render to."""
+        return is_shared(self.path)
+
+    @cached_property
     def target(self) -> str:
         """Its path on the node."""
         return self.path.removesuffix(TEMPLATE) if self.is_template else self.path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScriptFolder:
     """What is pushed (``files``), what of it is run, in order (``steps``), and what is for the end (``teardown``)."""
 
@@ -47,6 +56,24 @@ class ScriptFolder:
     steps: tuple[ScriptFile, ...]
     teardown: ScriptFile | None
     sha256: str
+
+    @cached_property
+    def runs(self) -> frozenset[str]:
+        """The paths of what is run, sooner or later."""
+        return frozenset(each.path for each in (*self.steps, self.teardown) if each is not None)
+
+    @cached_property
+    def common(self) -> dict[str, PushFile]:
+        """The files that every node is given as they are, by path."""
+        return {
+            each.path: PushFile(each.target, each.data, self.mode_of(each), is_common=True)
+            for each in self.files
+            if not each.is_template
+        }
+
+    def mode_of(self, script: ScriptFile) -> int:
+        """What runs may be executed, and nothing may be written by others."""
+        return RUNNABLE if script.path in self.runs else script.mode & 0o755
 
 
 def read_scripts(folder: Path, *, base: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> ScriptFolder:

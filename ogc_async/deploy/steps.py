@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ogc_async.deploy.scripts import ScriptFile, ScriptFolder
 from ogc_async.deploy.template import Templates
-from ogc_async.ssh.transfer import PushFile
+from ogc_async.ssh.archive import PushFile
+from ogc_async.ssh.shell import POSIX, Shell
 from ogc_async.types import NodeSnapshot, UserSnapshot
-
-RUNNABLE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One script as it runs on one node. ``sha256`` is of what was rendered, so that equal steps are known as such."""
+    """One script as it runs on one node.
+
+    ``sha256`` is of what was rendered, the script and the files beside it that are no scripts themselves: equal steps
+    are known by it.
+    """
 
     script: str
     command: str
@@ -34,17 +36,25 @@ class NodePlan:
     teardown: Step | None
 
 
-def plan_node(scripts: ScriptFolder, templates: Templates, remote_path: str, context: Mapping[str, Any]) -> NodePlan:
+def plan_node(
+    scripts: ScriptFolder,
+    templates: Templates,
+    remote_path: str,
+    context: Mapping[str, Any],
+    shell: Shell = POSIX,
+) -> NodePlan:
     """Render the folder for one node. Raises ``TemplateError``."""
-    rendered = {each.path: templates.render(each, context) if each.is_template else each.data for each in scripts.files}
-    runs = {each.path for each in (*scripts.steps, scripts.teardown) if each is not None}
+    files = {each.path: _file(each, scripts, templates, context) for each in scripts.files}
+    beside = _beside(files[each.path] for each in scripts.files if each.path not in scripts.runs and not each.is_shared)
+
+    def step(script: ScriptFile) -> Step:
+        file = files[script.path]
+        return Step(script.path, shell.script(file.path, file.data, remote_path), _digest(file.data, beside))
+
     return NodePlan(
-        files=tuple(
-            PushFile(each.target, rendered[each.path], RUNNABLE if each.path in runs else each.mode & 0o755)
-            for each in scripts.files
-        ),
-        steps=tuple(_step(each, rendered[each.path], remote_path) for each in scripts.steps),
-        teardown=_step(scripts.teardown, rendered[scripts.teardown.path], remote_path) if scripts.teardown else None,
+        files=tuple(files.values()),
+        steps=tuple(map(step, scripts.steps)),
+        teardown=step(scripts.teardown) if scripts.teardown else None,
     )
 
 
@@ -65,11 +75,16 @@ def node_environment(node: NodeSnapshot, user: UserSnapshot) -> dict[str, str]:
     }
 
 
-def command_for(target: str, data: bytes, remote_path: str) -> str:
-    """Run a pushed script from its folder: by its shebang where it has one, by the shell otherwise."""
-    name = shlex.quote(f"./{target}")
-    return f"cd {shlex.quote(remote_path)} && exec {name if data.startswith(b'#!') else f'/bin/sh {name}'}"
+def _file(script: ScriptFile, scripts: ScriptFolder, templates: Templates, context: Mapping[str, Any]) -> PushFile:
+    if not script.is_template:
+        return scripts.common[script.path]
+    return PushFile(script.target, templates.render(script, context), scripts.mode_of(script))
 
 
-def _step(script: ScriptFile, data: bytes, remote_path: str) -> Step:
-    return Step(script.path, command_for(script.target, data, remote_path), hashlib.sha256(data).hexdigest())
+def _beside(files: Iterable[PushFile]) -> str:
+    return "\n".join(each.line for each in files)
+
+
+def _digest(data: bytes, beside: str) -> str:
+    own = hashlib.sha256(data)
+    return hashlib.sha256(f"{own.hexdigest()}\n{beside}".encode()).hexdigest() if beside else own.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ogc_async.errors import ProviderError
 from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
@@ -54,4 +54,13 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections. A second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class PublishesHostKeys(Protocol):
+    """A provider whose machines tell their host keys to the cloud, which tells them to us."""
+
+    async def published_host_keys(self, instance_id: str) -> tuple[str, ...]:
+        """The machine's public host keys, as OpenSSH lines; none where it has not published any yet, or never does."""
         ...

@@ -24,6 +24,7 @@ MAX_DURATION = timedelta(days=120)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NO_TIME_S = 1e12
 """Beyond every duration that is meant, and what a float still holds: YAML has numbers of any length."""
+_JUMP_HOST = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*@(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _DISK = re.compile(r"(\d{1,7})\s*(?:([gt])(?:i?b)?)?", re.IGNORECASE)
@@ -271,6 +272,29 @@ def _path_text(value: object) -> str:
         raise Unfit(f"must be a path, not {shown(value)}")
     if not value.strip() or "\0" in value:
         raise Unfit(f"must be a path, not {shown(value)}")
+    return value
+
+
+def gate(given: object) -> object:
+    """A node's gate: keys and values, or one of the two words that need none."""
+    if isinstance(given, Mapping):
+        return given
+    words: dict[str, dict[str, object]] = {"ssh": {}, "cloud-init": {"cloud-init": True}}
+    value = value_of(given)
+    if isinstance(value, str):
+        if value not in words:
+            raise Unfit(f"must be ssh, cloud-init, or keys and values, not {shown(given)}")
+        return words[value]
+    if value is None or isinstance(value, bool | int | float | list | tuple):
+        raise Unfit(f"must be ssh, cloud-init, or keys and values, not {shown(given)}")
+    return value
+
+
+def jump_host(given: object) -> str:
+    """``user@host`` or ``user@host:port``."""
+    value = text(given)
+    if not _JUMP_HOST.fullmatch(value):
+        raise Unfit(f"must be user@host or user@host:port, not {shown(value)}")
     return value
 
 

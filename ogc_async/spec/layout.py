@@ -79,6 +79,10 @@ Arch = Annotated[
     Literal["x86_64", "arm64"],
     BeforeValidator(fields.choice(("x86_64", "arm64"), {"amd64": "x86_64", "aarch64": "arm64"}, {"x64": "x86_64"})),
 ]
+Platform = Annotated[
+    Literal["linux", "windows"], BeforeValidator(fields.choice(("linux", "windows"), {}, {"win": "windows"}))
+]
+Address = Annotated[Literal["public", "private"], BeforeValidator(fields.choice(("public", "private"), {}, {}))]
 OnFailure = Annotated[Literal["stop", "continue"], BeforeValidator(fields.choice(("stop", "continue"), {}, {}))]
 
 
@@ -112,9 +116,22 @@ class Timeouts(SpecModel):
 
     boot: Seconds = Field(None, description="from the launch call until a machine runs")
     ssh: Seconds = Field(None, description="from running until the node accepts an SSH session")
+    ready: Seconds = Field(None, description="from the SSH session until the node is ready for its scripts")
     step: Seconds = Field(None, description="one script or command")
     transfer: Seconds = Field(None, description="one node's file transfer")
     terminate: Seconds = Field(None, description="from the terminate call until a machine is gone")
+
+
+class Ready(SpecModel):
+    """When a node is ready for its scripts, beside answering SSH; all that is given has to be so."""
+
+    cloud_init: Flag = Field(default=False, description="cloud-init has finished")
+    port: Annotated[int | None, BeforeValidator(fields.optional(fields.whole(1, 65535)))] = Field(
+        None, description="something listens on this TCP port of the node"
+    )
+    command: Annotated[str | None, BeforeValidator(fields.optional(fields.text))] = Field(
+        None, description="this shell command exits with 0"
+    )
 
 
 class LayoutKeys(SpecModel):
@@ -172,6 +189,15 @@ class LayoutKeys(SpecModel):
     )
     env: Annotated[tuple[EnvName, ...], _one_or_more(EnvName), Once] = Field(
         (), description="environment variables that scripts and templates may see"
+    )
+    ready: Annotated[Ready, BeforeValidator(fields.gate)] = Field(
+        default_factory=Ready,
+        description="when scripts may run: ssh, cloud-init, or {cloud-init, port, command}",
+    )
+    platform: Platform = Field("linux", description="what the image is: linux, or windows with OpenSSH")
+    address: Address = Field("public", description="address to connect to: public (else private), or private")
+    jump_host: Annotated[str | None, BeforeValidator(fields.optional(fields.jump_host))] = Field(
+        None, description="SSH server to go through: user@host or user@host:port (the settings')"
     )
     on_failure: OnFailure = Field("stop", description="what follows a step that failed")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="deadlines that replace the settings'")

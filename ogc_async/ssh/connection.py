@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ import asyncssh
 
 from ogc_async.errors import HostKeyChanged, KeyRefused, RemoteError, Unreachable
 from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint
+from ogc_async.ssh.jump import Jump
+from ogc_async.ssh.redaction import Redaction
+from ogc_async.ssh.shell import POSIX, POWERSHELL, Shell
 
 ATTEMPT_TIMEOUT_S = 20.0
 """One login. A server that accepts and then says nothing must not use up the whole wait."""
@@ -47,15 +51,31 @@ class Target:
     port: int
     username: str
     host_key: str | None = None
+    is_windows: bool = False
 
 
 class Session:
     """An open session to one node; ``host_key`` is the key that the node proved to hold."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, node: str, host_key: str) -> None:
+    def __init__(
+        self,
+        connection: asyncssh.SSHClientConnection,
+        node: str,
+        host_key: str,
+        *,
+        redaction: Redaction | None = None,
+        shell: Shell = POSIX,
+    ) -> None:
         self.connection = connection
         self.node = node
         self.host_key = host_key
+        self.redaction = redaction or Redaction()
+        self.shell = shell
+
+    @property
+    def is_windows(self) -> bool:
+        """Commands are read by PowerShell, and files come by SFTP."""
+        return self.shell.is_windows
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,9 +91,10 @@ class Session:
 
 
 class Connector:
-    """Opens sessions with one client key. At most ``max_handshakes`` logins are under way at once.
+    """Opens sessions with one client key, through ``jump`` where there is one.
 
-    Public-key arithmetic runs on the event loop, and its longest stall grows with the logins in flight.
+    At most ``max_handshakes`` logins are under way at once. Public-key arithmetic runs on the event loop, and its
+    longest stall grows with the logins in flight.
     """
 
     def __init__(
@@ -81,10 +102,15 @@ class Connector:
         client_key: asyncssh.SSHKey,
         *,
         max_handshakes: int = 20,
+        jump: Jump | None = None,
+        redaction: Redaction | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         clock: Callable[[], float] | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        _quieten()
+        self._jump = jump
+        self._redaction = redaction
         self._gate = anyio.CapacityLimiter(max_handshakes)
         self._sleep = sleep
         self._clock = clock or asyncio.get_running_loop().time
@@ -120,6 +146,9 @@ class Connector:
             left = deadline - self._clock()
             try:
                 return await self._attempt(target, check, min(ATTEMPT_TIMEOUT_S, left))
+            except RemoteError as failed:
+                # The jump host has said what is wrong with it.
+                error = failed
             except (asyncssh.Error, OSError, TimeoutError) as cause:
                 # An attempt that only our own deadline ended says less than the one before it.
                 if error is None or left >= ATTEMPT_TIMEOUT_S or not isinstance(cause, TimeoutError):
@@ -134,18 +163,38 @@ class Connector:
             tries += 1
             await self._sleep(pause * self._rng.uniform(1.0, 1.4))
 
+    async def aclose(self) -> None:
+        """Close the way to the nodes, where it is not theirs alone; their sessions have been closed before."""
+        if self._jump is not None:
+            await self._jump.aclose()
+
     async def _attempt(self, target: Target, check: HostKeyCheck, timeout_s: float) -> Session:
         async with self._gate:
             with anyio.fail_after(max(timeout_s, 0.001)):
+                tunnel = await self._jump.connection(target.node) if self._jump is not None else ()
                 connection = await asyncssh.connect(
                     target.address,
                     target.port,
+                    tunnel=tunnel,
                     config=None,
                     options=self._options,
                     username=target.username,
                     client_factory=lambda: check,
                 )
-        return Session(connection, target.node, check.shown or "")
+        return Session(
+            connection,
+            target.node,
+            check.shown or "",
+            redaction=self._redaction,
+            shell=POWERSHELL if target.is_windows else POSIX,
+        )
+
+
+def _quieten() -> None:
+    """asyncssh logs every command at INFO, and any secret written into one. Who wants that can set the level."""
+    log = logging.getLogger("asyncssh")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.WARNING)
 
 
 def next_pause(error: RemoteError, check: HostKeyCheck, tries: int, *, refused_s: float, left: float) -> float | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,12 +13,24 @@ import asyncssh
 
 from ogc_async.errors import ConnectionLost
 from ogc_async.ssh.connection import Session
+from ogc_async.ssh.redaction import Redaction
 
 OPEN_TIMEOUT_S = 30.0
 """From asking for a channel until the command runs."""
 
 TERM_GRACE_S = 3.0
 """Between asking a command to end and killing it, and between that and closing its channel."""
+
+
+GROWTH_S = 1.0
+LONGEST_GROWTH_S = 30.0
+"""Output that grows is told after a second, then after twice as long each time: what is told comes to little in all."""
+
+PIECE = 262_144
+"""Bytes of input handed over at once: the rest waits outside until the node has taken them in."""
+
+Grew = Callable[[bytes, int], Awaitable[None]]
+"""Told the output so far, as it would be kept, and how many bytes came in."""
 
 
 class Ended(StrEnum):
@@ -79,6 +90,28 @@ class BoundedBuffer:
         return bytes(self._head) + mark + tail
 
 
+class RedactedBuffer(BoundedBuffer):
+    """Keeps what is written without the secrets in it, which may come in pieces."""
+
+    def __init__(self, limit: int, redaction: Redaction, on_output: Callable[[bytes], None] | None = None) -> None:
+        super().__init__(limit)
+        self._stream = redaction.stream()
+        self._on_output = on_output
+
+    def write(self, data: bytes) -> None:
+        """Take in more."""
+        self._pass_on(self._stream.feed(data))
+
+    def end(self) -> None:
+        """No more will come."""
+        self._pass_on(self._stream.end())
+
+    def _pass_on(self, clean: bytes) -> None:
+        super().write(clean)
+        if clean and self._on_output is not None:
+            self._on_output(clean)
+
+
 async def run(
     session: Session,
     command: str,
@@ -86,23 +119,29 @@ async def run(
     timeout_s: float,
     env: Mapping[str, str] | None = None,
     output_limit: int = 1_048_576,
-    stdin: bytes = b"",
+    stdin: bytes | Sequence[bytes] = (),
     is_split: bool = False,
+    grew: Grew | None = None,
     on_output: Callable[[bytes], None] | None = None,
 ) -> Execution:
-    """Run a shell command and wait for its end, however it comes.
+    """Run a shell command and wait for its end, however it comes; known secrets in its output are hidden.
 
     A command that runs longer than ``timeout_s`` seconds, or whose caller is cancelled, is ended on the node too.
-    ``is_split`` keeps stderr apart, in ``errors``. ``on_output`` is called with all output as it arrives. Raises
-    ``ConnectionLost`` only where the command never started.
+    ``env`` travels as input, where no process list shows it, and leaves no room for other input. ``is_split`` keeps
+    stderr apart, in ``errors``, and stdout byte for byte. ``on_output`` is called with all output as it arrives,
+    without its secrets. Raises ``ConnectionLost`` only where the command never started.
     """
     began = time.monotonic()
-    listener = _Listener(output_limit, is_split=is_split, on_output=on_output)
+    pieces = [stdin] if isinstance(stdin, bytes) else list(stdin)
+    if env or session.is_windows:
+        command, pieces = session.shell.with_environment(command, env or {})
+    listener = _Listener(output_limit, session.redaction, is_split=is_split, on_output=on_output)
     timed_out = False
     try:
-        await _start(session, exports(env or {}) + command, listener, stdin)
+        await _start(session, command, listener)
         with anyio.move_on_after(timeout_s) as scope:
-            await listener.closed.wait()
+            await listener.feed(pieces)
+            await _wait(listener, grew)
         timed_out = scope.cancelled_caught
     finally:
         # Whoever is cancelled between asking for the command and hearing that it runs has started it all the same.
@@ -111,24 +150,30 @@ async def run(
     return listener.execution(timed_out=timed_out, seconds=time.monotonic() - began)
 
 
-def exports(env: Mapping[str, str]) -> str:
-    """The environment as the beginning of a shell command; an SSH server accepts hardly any by its own means."""
-    if not env:
-        return ""
-    return "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in sorted(env.items())) + "; "
-
-
-async def _start(session: Session, command: str, listener: _Listener, stdin: bytes) -> None:
+async def _start(session: Session, command: str, listener: _Listener) -> None:
     try:
         with anyio.fail_after(OPEN_TIMEOUT_S):
-            channel, _ = await session.connection.create_session(lambda: listener, command, encoding=None)
+            await session.connection.create_session(lambda: listener, command, encoding=None)
     except (asyncssh.Error, OSError, TimeoutError) as error:
         said = str(error) or "no answer in time"
         raise ConnectionLost(session.node, f"the session broke before a command could start: {said}") from error
-    # A command that reads nothing may have ended by now, and its channel with it.
-    with suppress(BrokenPipeError):
-        channel.write(stdin)
-        channel.write_eof()
+
+
+async def _wait(listener: _Listener, grew: Grew | None) -> None:
+    """Wait for the command's end, and tell of its output meanwhile."""
+    if grew is None:
+        await listener.closed.wait()
+        return
+    pause_s, told = GROWTH_S, 0
+    while not listener.closed.is_set():
+        with anyio.move_on_after(pause_s):
+            await listener.closed.wait()
+            return
+        pause_s = min(2 * pause_s, LONGEST_GROWTH_S)
+        output, size = listener.so_far()
+        if size > told:
+            told = size
+            await grew(output, size)
 
 
 async def _end(channel: asyncssh.SSHClientChannel[bytes], listener: _Listener) -> None:
@@ -144,26 +189,56 @@ async def _end(channel: asyncssh.SSHClientChannel[bytes], listener: _Listener) -
 
 
 class _Listener(asyncssh.SSHClientSession[bytes]):
-    """Takes in what the server sends about one command."""
+    """Takes in what the server sends about one command, and hands over its input."""
 
-    def __init__(self, output_limit: int, *, is_split: bool, on_output: Callable[[bytes], None] | None = None) -> None:
-        self._on_output = on_output
+    def __init__(
+        self,
+        output_limit: int,
+        redaction: Redaction,
+        *,
+        is_split: bool,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.closed = anyio.Event()
-        self._output = BoundedBuffer(output_limit)
-        self._errors = BoundedBuffer(65536) if is_split else self._output
+        self._room = anyio.Event()
+        self._room.set()
+        self._output = RedactedBuffer(output_limit, Redaction() if is_split else redaction, on_output)
+        self._errors = RedactedBuffer(65536, redaction, on_output) if is_split else self._output
         self._exit_code: int | None = None
         self._signal: str | None = None
+
+    async def feed(self, pieces: Sequence[bytes]) -> None:
+        """Send the command its input, as fast as it takes it, and then the end of it."""
+        if self.channel is None:
+            return
+        # A command that reads nothing may have ended by now, and its channel with it.
+        with suppress(BrokenPipeError):
+            for piece in pieces:
+                for first in range(0, len(piece), PIECE):
+                    await self._room.wait()
+                    self.channel.write(piece[first : first + PIECE])
+            self.channel.write_eof()
+
+    def so_far(self) -> tuple[bytes, int]:
+        """The output as it would be kept, and how much came in."""
+        return self._output.value(), self._output.size
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel is open; the command is asked for next."""
         self.channel = chan
 
+    def pause_writing(self) -> None:
+        """The node has not taken in yet what it was sent."""
+        self._room = anyio.Event()
+
+    def resume_writing(self) -> None:
+        """There is room for more."""
+        self._room.set()
+
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Output, in the order in which it was written."""
         (self._errors if datatype else self._output).write(data)
-        if self._on_output is not None:
-            self._on_output(data)
 
     def exit_status_received(self, status: int) -> None:
         """The command exited."""
@@ -175,6 +250,9 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, whatever came before."""
+        for buffer in {self._output, self._errors}:
+            buffer.end()
+        self._room.set()
         self.closed.set()
 
     def execution(self, *, timed_out: bool, seconds: float) -> Execution:

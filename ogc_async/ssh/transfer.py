@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import posixpath
+import re
 import shlex
-import shutil
-import stat
-import tarfile
-import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import asyncssh
 
 from ogc_async.errors import TransferFailed
+from ogc_async.ssh.archive import MANIFEST, Packer, PushFile, manifest, unpack
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, run
 
@@ -26,30 +21,79 @@ NO_SUCH_COMMAND = 127
 PULL_LIMIT = 268_435_456
 """Bytes of one node's artifacts, compressed: they pass through memory."""
 
+SAID_LIMIT = 4096
+"""Bytes kept of what a transfer's command says."""
+
+_MANIFEST_LINE = re.compile(r"[0-7]+ [0-9a-f]{64}  (.+)")
+_CHECKED = re.compile(r"(.+): OK")
+
 
 @dataclass(frozen=True, slots=True)
-class PushFile:
-    """A file as it is to be on the node; ``path`` is relative, with forward slashes."""
+class Pushed:
+    """What a push sent, and what the command that followed it printed."""
 
-    path: str
-    data: bytes = field(repr=False)
-    mode: int = 0o644
+    files: tuple[PushFile, ...]
+    said: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        """Before compression."""
+        return sum(len(each.data) for each in self.files)
 
 
-async def push(session: Session, files: Sequence[PushFile], remote_path: str, *, timeout_s: float) -> None:
+async def push(
+    session: Session,
+    files: Sequence[PushFile],
+    remote_path: str,
+    *,
+    timeout_s: float,
+    packer: Packer | None = None,
+    then: str = "",
+) -> Pushed:
     """Put files below ``remote_path`` (relative to the login folder, or absolute), over what is there.
 
-    One tar stream; SFTP where the node has no tar. Raises ``TransferFailed``.
+    One tar stream; SFTP where the node has no tar. ``then`` is a shell command to run afterwards, down the same
+    channel. Raises ``TransferFailed``.
     """
-    stream = await anyio.to_thread.run_sync(pack, files)
+    if session.is_windows:
+        await push_by_sftp(session, files, remote_path, timeout_s)
+        return Pushed(tuple(files))
+    stream = await (packer or Packer()).stream(files)
     folder = shlex.quote(remote_path)
-    done = await run(
-        session, f"mkdir -p {folder} && tar -xzf - -C {folder}", stdin=stream, timeout_s=timeout_s, output_limit=4096
-    )
+    command = f"mkdir -p {folder} && tar -xzf - -C {folder}{f' && {{ {then}; }}' if then else ''}"
+    done = await run(session, command, stdin=stream, timeout_s=timeout_s, output_limit=SAID_LIMIT)
     if done.exit_code == NO_SUCH_COMMAND:
-        await _push_by_sftp(session, files, remote_path, timeout_s)
-    elif done.exit_code != 0:
+        await push_by_sftp(session, files, remote_path, timeout_s)
+        return Pushed(tuple(files), await _say(session, then, timeout_s) if then else "")
+    if done.exit_code != 0:
         raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path}: {_why(done)}")
+    return Pushed(tuple(files), done.output.decode("utf-8", "replace"))
+
+
+async def push_changed(
+    session: Session,
+    files: Sequence[PushFile],
+    remote_path: str,
+    *,
+    timeout_s: float,
+    packer: Packer | None = None,
+    then: str = "",
+    is_first: bool = False,
+) -> Pushed:
+    """Put there what the node does not hold: by name and content, as they are there now, and by the mode pushed.
+
+    ``is_first`` says that there was none, and saves the question. Otherwise as :func:`push`.
+    """
+    held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
+    given = {each.path for each in files}
+    changed = [each for each in files if each.line not in held]
+    if not changed:
+        return Pushed((), await _say(session, then, timeout_s) if then else "")
+    others = [line for line in sorted(held) if path_of(line) not in given]
+    is_common = not others and all(each.is_common for each in files)
+    sent = [*changed, manifest([*(each.line for each in files), *others], is_common=is_common)]
+    pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then)
+    return Pushed(tuple(changed), pushed.said)
 
 
 async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeout_s: float) -> list[Path]:
@@ -73,22 +117,7 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
         raise TransferFailed(
             session.node, f"fetching {', '.join(patterns)}: more than {PULL_LIMIT} bytes; fetch less at once"
         )
-    return await anyio.to_thread.run_sync(_unpack, session.node, done.output, folder)
-
-
-def pack(files: Iterable[PushFile]) -> bytes:
-    """A compressed tar of the files; equal files give equal bytes."""
-    stream = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=stream, mode="wb", compresslevel=6, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for each in files:
-            entry = tarfile.TarInfo(each.path)
-            entry.size = len(each.data)
-            entry.mode = each.mode
-            archive.addfile(entry, io.BytesIO(each.data))
-    return stream.getvalue()
+    return await anyio.to_thread.run_sync(unpack, session.node, done.output, folder)
 
 
 def quote_glob(pattern: str) -> str:
@@ -96,52 +125,40 @@ def quote_glob(pattern: str) -> str:
     return "".join(char if char in "*?" else shlex.quote(char) for char in pattern)
 
 
-def safe_target(folder: Path, name: str) -> Path | None:
-    """Where below ``folder`` a member of that name belongs; nothing where it would lead out of it."""
-    parts = PurePosixPath(name.lstrip("/")).parts
-    if not parts or ".." in parts or "\0" in name:
-        return None
-    return folder.joinpath(*parts)
+def path_of(line: str) -> str | None:
+    """The name in a line of the manifest."""
+    match = _MANIFEST_LINE.fullmatch(line)
+    return match[1] if match else None
 
 
-def _unpack(node: str, stream: bytes, folder: Path) -> list[Path]:
-    if not stream:
-        return []
-    try:
-        with tarfile.open(fileobj=io.BytesIO(stream), mode="r:gz") as archive:
-            members = [member for member in archive.getmembers() if not member.isdir()]
-            targets = [_checked(node, member, folder) for member in members]
-            written = [
-                _write(archive.extractfile(member), target, member.mode)
-                for member, target in zip(members, targets, strict=True)
-            ]
-            return list(dict.fromkeys(written))
-    except (tarfile.TarError, zlib.error, EOFError, KeyError, OSError) as error:
-        raise TransferFailed(node, f"what it sent can not be unpacked into {folder}: {error}") from error
+def still_held(said: str) -> frozenset[str]:
+    """The manifest's lines whose files are still as they say, from a node's answer to :func:`_held`'s question."""
+    lines = said.splitlines()
+    good = {match[1] for line in lines if (match := _CHECKED.fullmatch(line))}
+    return frozenset(line for line in lines if path_of(line) in good)
 
 
-def _checked(node: str, member: tarfile.TarInfo, folder: Path) -> Path:
-    target = safe_target(folder, member.name)
-    # A hard link is another name of a file sent before: tar names so whatever it meets twice, by a link or a pattern.
-    if target is None or not (member.isreg() or member.islnk()):
-        raise TransferFailed(
-            node, f"sent {member.name!r}, which is a link, a device or leads elsewhere; nothing was written"
-        )
-    return target
+async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:
+    """What the node holds of the last push; nothing where it can not tell."""
+    if session.is_windows:
+        return frozenset()
+    command = (
+        f"cd {shlex.quote(remote_path)} 2>/dev/null && cat {MANIFEST} 2>/dev/null && "
+        f'cut -d" " -f2- {MANIFEST} | LC_ALL=C sha256sum -c 2>/dev/null'
+    )
+    # The manifest, and every name in it once more, of this push or the one before it.
+    limit = 65_536 + 4 * sum(len(each.line.encode()) for each in files)
+    done = await run(session, command, timeout_s=timeout_s, output_limit=limit)
+    return still_held(done.output.decode("utf-8", "replace"))
 
 
-def _write(source: IO[bytes] | None, target: Path, mode: int) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Whatever stands there, a link above all, is replaced and never followed.
-    target.unlink(missing_ok=True)
-    with target.open("xb") as file:
-        if source is not None:
-            shutil.copyfileobj(source, file)
-    target.chmod(stat.S_IMODE(mode) & 0o755 | 0o600)
-    return target
+async def _say(session: Session, command: str, timeout_s: float) -> str:
+    done = await run(session, command, timeout_s=timeout_s, output_limit=SAID_LIMIT)
+    return done.output.decode("utf-8", "replace")
 
 
-async def _push_by_sftp(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> None:
+async def push_by_sftp(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> None:
+    """The same file by file. Raises ``TransferFailed``."""
     try:
         with anyio.fail_after(timeout_s):
             async with session.connection.start_sftp_client() as sftp:

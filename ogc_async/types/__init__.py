@@ -17,6 +17,7 @@ from ogc_async.types.result import (
     StepResult,
     StepState,
     TeardownResult,
+    UpResult,
 )
 from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
 from ogc_async.types.timeline import Milestone, MilestoneKind
@@ -44,5 +45,6 @@ __all__ = [
     "SyncPlan",
     "SyncResult",
     "TeardownResult",
+    "UpResult",
     "UserSnapshot",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from ogc_async.errors import OgcError
 
@@ -71,6 +72,24 @@ class TeardownResult(NodeIds):
         self.leftovers = tuple(leftovers)
 
 
+class UpResult(NodeIds):
+    """The ids of the nodes that came up, in the spec's order, and ``deployed``: how each of them was deployed to."""
+
+    def __init__(
+        self,
+        node_ids: Iterable[int] = (),
+        failures: Iterable[NodeFailure] = (),
+        deployed: Iterable[DeployResult] = (),
+    ) -> None:
+        super().__init__(node_ids, failures)
+        self.deployed = tuple(deployed)
+
+    @property
+    def ok(self) -> bool:
+        """Every node came up, and every step passed."""
+        return super().ok and all(self.deployed)
+
+
 class StepState(StrEnum):
     """How a step stands or ended."""
 
@@ -80,11 +99,20 @@ class StepState(StrEnum):
     KILLED = "killed"
     TIMED_OUT = "timed-out"
     INTERRUPTED = "interrupted"
+    """Broken off from our side: cancelled, or the process that ran it is no more."""
+    DISCONNECTED = "disconnected"
+    """The connection was lost; nobody knows how the step went on."""
+    REBOOTED = "rebooted"
+    """The machine started anew while the step ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """One script or command on one node. ``output`` is stdout and stderr as they arrived, bounded in size."""
+    """One script or command on one node. ``output`` is stdout and stderr as they arrived, bounded in size.
+
+    ``is_skipped``: it passed in an earlier deploy, unchanged, and was not run again; its output is on record there.
+    ``error`` says in words what the state and the exit code do not.
+    """
 
     script: str
     state: StepState
@@ -94,6 +122,8 @@ class StepResult:
     output_bytes: int = 0
     signal: str | None = None
     sha256: str = ""
+    is_skipped: bool = False
+    error: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -113,12 +143,16 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeployResult:
-    """What ran on one node. Truthy, and equal to ``True``, when every step passed and nothing else failed."""
+    """What ran on one node. Truthy, and equal to ``True``, when every step passed and nothing else failed.
+
+    ``files`` are those that were fetched from it.
+    """
 
     node_id: int
     name: str = ""
     steps: tuple[StepResult, ...] = ()
     error: OgcError | None = None
+    files: tuple[Path, ...] = ()
 
     @property
     def ok(self) -> bool:

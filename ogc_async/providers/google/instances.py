@@ -341,7 +341,13 @@ def _properties(request: LaunchRequest, prepared: Prepared, service_account: str
         "machineType": request.instance_size,
         "labels": instance_labels(request),
         "tags": {"items": [resource_name(request.owner, request.scope, request.layout)]},
-        "metadata": {"items": [{"key": "ssh-keys", "value": prepared.key_pair}]},
+        "metadata": {
+            "items": [
+                {"key": "ssh-keys", "value": prepared.key_pair},
+                # So that the machine can publish its host keys: see `hostkeys`.
+                {"key": "enable-guest-attributes", "value": "TRUE"},
+            ]
+        },
         "disks": [{"boot": True, "autoDelete": True, "initializeParams": disk}],
         "networkInterfaces": [
             {"network": NETWORK, "accessConfigs": [{"name": "External NAT", "type": "ONE_TO_ONE_NAT"}]}

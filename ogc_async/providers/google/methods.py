@@ -23,6 +23,7 @@ METHODS = {
     "instances.bulkInsert": Method("POST", "zones/{zone}/instances/bulkInsert", Group.WRITE),
     "instances.delete": Method("DELETE", "zones/{zone}/instances/{instance}", Group.WRITE),
     "instances.get": Method("GET", "zones/{zone}/instances/{instance}", Group.READ),
+    "instances.getGuestAttributes": Method("GET", "zones/{zone}/instances/{instance}/getGuestAttributes", Group.WRITE),
     "instances.list": Method("GET", "zones/{zone}/instances", Group.LIST),
     "instances.aggregatedList": Method("GET", "aggregated/instances", Group.HEAVY_READ),
     "zoneOperations.get": Method("GET", "zones/{zone}/operations/{operation}", Group.OPERATION_READ),

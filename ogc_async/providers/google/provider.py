@@ -10,8 +10,8 @@ import anyio
 
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, ProviderError, ResourceInUse
-from ogc_async.providers.base import Provider
-from ogc_async.providers.google import images
+from ogc_async.providers.base import Provider, PublishesHostKeys
+from ogc_async.providers.google import hostkeys, images
 from ogc_async.providers.google.client import GoogleClient
 from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.firewall import delete_firewall, ensure_firewall
@@ -78,6 +78,10 @@ class GoogleProvider:
         """Every machine of that owner that is not on its way out."""
         return await self._instances.list_owned(owner)
 
+    async def published_host_keys(self, instance_id: str) -> tuple[str, ...]:
+        """What the machine's guest agent says its host keys are."""
+        return await hostkeys.published(self._client, instance_id)
+
     async def release(self, layout: str, *, owner: str, scope: str) -> None:
         """Delete the layout's firewall; Compute Engine would do so while machines live behind it, this does not."""
         if await self._instances.list_layout(layout, owner=owner, scope=scope):
@@ -109,3 +113,4 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 
 
 _: type[Provider] = GoogleProvider
+__: type[PublishesHostKeys] = GoogleProvider

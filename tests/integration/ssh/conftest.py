@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 from asyncssh.stream import SSHServerStreamSession
 
 from ogc_async.ssh.connection import Connector, Session, Target
+from tests.integration.ssh.openssh_server import OpenSshServer
+from tests.integration.ssh.ports import free_port
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -39,7 +40,6 @@ class Server:
         self.children: list[asyncio.subprocess.Process] = []
         self.connections: set[asyncssh.SSHServerConnection] = set()
         self.running = anyio.Event()
-        self.sent = anyio.Event()
         self.on_login: Callable[[], Awaitable[None]] | None = None
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
@@ -65,6 +65,13 @@ class Server:
     def break_connections(self) -> None:
         for connection in tuple(self.connections):
             connection.abort()
+
+    async def idle(self) -> None:
+        """Wait until the command that was asked for has ended."""
+        with anyio.fail_after(10):
+            await self.running.wait()
+            for child in self.children:
+                await child.wait()
 
     async def emptied(self) -> None:
         """Wait until nobody is connected."""
@@ -211,7 +218,6 @@ class Command(asyncssh.SSHServerSession[bytes]):
         while data := await source.read(65536):
             with suppress(OSError):
                 self._channel.write(data, datatype)
-            self._server.sent.set()
             await self._room.wait()
 
     async def _feed(self, child: asyncio.subprocess.Process) -> None:
@@ -236,24 +242,17 @@ def number_of(name: str) -> signal.Signals:
     return signal.Signals[f"SIG{name}"]
 
 
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
-
-
 @pytest.fixture
 def client_key() -> asyncssh.SSHKey:
     return asyncssh.generate_private_key("ssh-ed25519")
 
 
-@pytest.fixture
-async def server(tmp_path: Path, client_key: asyncssh.SSHKey) -> AsyncIterator[Server]:
-    """A server that listens once a test starts it; stopped after the test."""
+@pytest.fixture(params=[Server, OpenSshServer], ids=["asyncssh", "openssh"])
+async def server(request: pytest.FixtureRequest, tmp_path: Path, client_key: asyncssh.SSHKey) -> AsyncIterator[Server]:
+    """A server that listens once a test starts it; stopped after the test. One suite, two kinds of server."""
     home = tmp_path / "home"
     home.mkdir()
-    server = Server(home, client_key)
+    server: Server = request.param(home, client_key)
     try:
         yield server
     finally:

@@ -15,7 +15,8 @@ from ogc_async.errors import HostKeyChanged, KeyRefused, Unreachable
 from ogc_async.ssh import connection
 from ogc_async.ssh.connection import REFUSAL_GRACE_S, Connector
 from ogc_async.ssh.execute import run
-from tests.integration.ssh.conftest import Server, free_port
+from tests.integration.ssh.conftest import Server
+from tests.integration.ssh.ports import free_port
 
 
 class Time:
@@ -306,7 +307,7 @@ async def test_one_connector_serves_nodes_with_different_host_keys_and_confuses_
     server: Server, client_key: asyncssh.SSHKey
 ) -> None:
     await server.start()
-    other = Server(server.home, client_key)
+    other = type(server)(server.home, client_key)
     other.port = free_port()
     await other.start()
     try:

@@ -15,10 +15,12 @@ from ogc_async.ssh.execute import Ended, run
 from tests.integration.ssh.conftest import Server
 
 
-async def ended_on_the_node(server: Server) -> list[int]:
-    """How the processes of all commands ended; fails where one lives on."""
-    with anyio.fail_after(5):
-        return [await child.wait() for child in server.children]
+async def ended_on_the_node(server: Server, code: int) -> bool:
+    """The processes of all commands have ended, and so, where the server tells; fails where one lives on."""
+    with anyio.fail_after(10):
+        endings = [await child.wait() for child in server.children]
+    assert endings
+    return all(each in (code, None) for each in endings)
 
 
 async def test_a_command_that_succeeds_gives_its_output_and_exit_code_0(session: Session) -> None:
@@ -108,7 +110,7 @@ async def test_a_command_that_runs_too_long_is_ended_on_the_node_and_reported_as
     done = await run(session, "echo begun; sleep 600 & wait", timeout_s=0.3)
     assert (done.ended, done.exit_code) == (Ended.TIMED_OUT, None)
     assert done.output == b"begun\n"
-    assert await ended_on_the_node(server) == [-15]
+    assert await ended_on_the_node(server, -15)
 
 
 async def test_a_command_that_will_not_end_when_asked_is_killed(
@@ -118,7 +120,7 @@ async def test_a_command_that_will_not_end_when_asked_is_killed(
     done = await run(session, "trap '' TERM; echo deaf; while :; do sleep 1; done", timeout_s=0.3)
     assert (done.ended, done.exit_code) == (Ended.TIMED_OUT, None)
     assert done.output.startswith(b"deaf\n")
-    assert await ended_on_the_node(server) == [-9]
+    assert await ended_on_the_node(server, -9)
 
 
 async def test_after_a_command_timed_out_the_session_runs_the_next_one(session: Session) -> None:
@@ -132,7 +134,7 @@ async def test_a_command_whose_caller_is_cancelled_is_ended_on_the_node(server: 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await ended_on_the_node(server) == [-15]
+    assert await ended_on_the_node(server, -15)
 
 
 async def test_a_caller_cancelled_before_it_hears_that_the_command_runs_ends_it_all_the_same(
@@ -153,15 +155,21 @@ async def test_a_caller_cancelled_before_it_hears_that_the_command_runs_ends_it_
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await server.running.wait()
-    assert await ended_on_the_node(server) == [-15]
+    await server.idle()
 
 
 async def test_a_connection_lost_during_a_command_is_told_from_its_end_and_keeps_its_output(
-    server: Server, session: Session
+    server: Server, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = asyncio.create_task(run(session, "echo begun; sleep 600", timeout_s=600))
-    await server.sent.wait()
+    monkeypatch.setattr(execute, "GROWTH_S", 0.01)
+    arrived = anyio.Event()
+
+    async def grew(output: bytes, size: int) -> None:
+        assert (output, size) == (b"begun\n", 6)
+        arrived.set()
+
+    task = asyncio.create_task(run(session, "echo begun; sleep 600", timeout_s=600, grew=grew))
+    await arrived.wait()
     server.break_connections()
     with anyio.fail_after(5):
         done = await task

@@ -14,8 +14,9 @@ import pytest
 
 from ogc_async.errors import TransferFailed
 from ogc_async.ssh import transfer
+from ogc_async.ssh.archive import PushFile
 from ogc_async.ssh.connection import Session
-from ogc_async.ssh.transfer import PushFile, pull, push
+from ogc_async.ssh.transfer import pull, push
 from tests.integration.ssh.conftest import PATH, Server
 
 TREE = (
@@ -81,9 +82,9 @@ async def test_the_folder_on_the_node_may_have_any_name(server: Server, session:
     assert [each.name for each in server.home.iterdir()] == [name.split("/")[0]]
 
 
-async def test_the_folder_on_the_node_may_be_absolute(tmp_path: Path, session: Session) -> None:
-    await push(session, [PushFile("file", b"1")], str(tmp_path / "else" / "where"), timeout_s=30)
-    assert (tmp_path / "else" / "where" / "file").read_bytes() == b"1"
+async def test_the_folder_on_the_node_may_be_absolute(server: Server, session: Session) -> None:
+    await push(session, [PushFile("file", b"1")], str(server.home / "else" / "where"), timeout_s=30)
+    assert (server.home / "else" / "where" / "file").read_bytes() == b"1"
 
 
 async def test_pushing_again_replaces_files_and_leaves_the_others_alone(server: Server, session: Session) -> None:

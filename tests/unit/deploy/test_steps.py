@@ -12,11 +12,12 @@ import pytest
 
 from ogc_async.deploy.run import Limits, StepsInterrupted, run_steps, step_result
 from ogc_async.deploy.scripts import read_scripts
-from ogc_async.deploy.steps import NodePlan, Step, command_for, node_environment, plan_node
+from ogc_async.deploy.steps import NodePlan, Step, node_environment, plan_node
 from ogc_async.deploy.template import Templates
 from ogc_async.errors import ConnectionLost
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution
+from ogc_async.ssh.shell import POSIX
 from ogc_async.types import NodeSnapshot, NodeState, StepResult, StepState, UserSnapshot
 
 USER = UserSnapshot(1, "Adam", "adam", "s" * 32)
@@ -93,13 +94,13 @@ def test_what_runs_may_be_executed_and_nothing_may_be_written_by_others(folder: 
     ("data", "runs"), [(b"#!/usr/bin/env python3\n", "exec './a b.py'"), (b"echo", "exec /bin/sh './a b.py'")]
 )
 def test_a_script_runs_by_its_shebang_or_else_by_the_shell(data: bytes, runs: str) -> None:
-    assert command_for("a b.py", data, "my folder") == f"cd 'my folder' && {runs}"
+    assert POSIX.script("a b.py", data, "my folder") == f"cd 'my folder' && {runs}"
 
 
 @pytest.mark.parametrize("name", ["a b.sh", "$HOME.sh", "`id`.sh", "it's.sh", "-n.sh", "semi;colon.sh"])
 def test_any_file_name_reaches_the_shell_whole(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("echo ran")
-    done = subprocess.run(["/bin/sh", "-c", command_for(name, b"echo ran", str(tmp_path))], capture_output=True)
+    done = subprocess.run(["/bin/sh", "-c", POSIX.script(name, b"echo ran", str(tmp_path))], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"ran\n", b"")
 
 
@@ -129,7 +130,7 @@ STEP = Step("1.sh", "true", "digest")
         (Ended.EXITED, 3, None, StepState.FAILED),
         (Ended.KILLED, None, "KILL", StepState.KILLED),
         (Ended.TIMED_OUT, None, None, StepState.TIMED_OUT),
-        (Ended.INTERRUPTED, None, None, StepState.INTERRUPTED),
+        (Ended.INTERRUPTED, None, None, StepState.DISCONNECTED),
     ],
 )
 def test_how_a_command_ended_is_how_its_step_ended(
@@ -156,6 +157,9 @@ class Notes:
 
     def heard(self, data: bytes) -> None:
         self.written += data
+
+    async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
+        self.lines.append((str(action_id), "grew"))
 
     async def finished(self, action_id: int, result: StepResult) -> None:
         self.lines.append((result.script, result.state))
@@ -208,10 +212,10 @@ async def test_the_first_failure_ends_the_run_unless_it_is_to_go_on(runs: Runs) 
 
 async def test_a_session_that_breaks_between_two_steps_keeps_the_results_before_it(runs: Runs) -> None:
     notes = Notes()
-    with pytest.raises(StepsInterrupted, match=r"web-1: the session broke before 2\.sh") as caught:
+    with pytest.raises(StepsInterrupted, match=r"broke before a step could start \(2\.sh\)") as caught:
         await runs(notes, 0)
     assert [(each.script, each.state) for each in caught.value.steps] == [
         ("1.sh", StepState.PASSED),
-        ("2.sh", StepState.INTERRUPTED),
+        ("2.sh", StepState.DISCONNECTED),
     ]
-    assert notes.lines[-1] == ("2.sh", StepState.INTERRUPTED)
+    assert notes.lines[-1] == ("2.sh", StepState.DISCONNECTED)

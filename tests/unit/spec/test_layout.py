@@ -35,6 +35,10 @@ FULL = """\
     ssh-port: 2222
     env: [APP_VERSION]
     on-failure: continue
+    ready: {cloud-init: true, port: 8080}
+    platform: linux
+    address: private
+    jump-host: ops@bastion.example:2222
     timeouts: {boot: 5m, step: 1.5}
     ssh-keys: {private: own}
 """
@@ -73,8 +77,12 @@ def test_as_dict_is_plain_and_has_the_keys_of_a_spec(load: Load, tmp_path: Path)
         "disk-size": 50,
         "ssh-port": 2222,
         "env": ["APP_VERSION"],
+        "ready": {"cloud-init": True, "port": 8080, "command": None},
+        "platform": "linux",
+        "address": "private",
+        "jump-host": "ops@bastion.example:2222",
         "on-failure": "continue",
-        "timeouts": {"boot": 300.0, "ssh": None, "step": 1.5, "transfer": None, "terminate": None},
+        "timeouts": {"boot": 300.0, "ssh": None, "ready": None, "step": 1.5, "transfer": None, "terminate": None},
         "ssh-keys": {"private": str(tmp_path / "own"), "public": str(tmp_path / "own.pub")},
         "folder": str(tmp_path),
     }

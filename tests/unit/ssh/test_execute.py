@@ -8,7 +8,8 @@ import tracemalloc
 
 import pytest
 
-from ogc_async.ssh.execute import BoundedBuffer, exports
+from ogc_async.ssh.execute import BoundedBuffer
+from ogc_async.ssh.shell import exports
 
 
 def filled(limit: int, *pieces: bytes) -> BoundedBuffer:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ogc_async.ssh.transfer import PushFile, pack, quote_glob, safe_target
+from ogc_async.ssh.archive import PushFile, pack, safe_target
+from ogc_async.ssh.transfer import quote_glob
 
 
 def members(stream: bytes) -> list[tuple[str, bytes, int, bool]]:

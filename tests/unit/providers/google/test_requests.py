@@ -74,7 +74,10 @@ def test_a_launch_says_what_the_layout_asks_for() -> None:
     [disk] = properties["disks"]
     assert disk["initializeParams"] == {"sourceImage": PREPARED.image, "diskSizeGb": "40"}
     assert properties["serviceAccounts"][0]["email"] == "robot@x"
-    assert properties["metadata"]["items"] == [{"key": "ssh-keys", "value": PREPARED.key_pair}]
+    assert properties["metadata"]["items"] == [
+        {"key": "ssh-keys", "value": PREPARED.key_pair},
+        {"key": "enable-guest-attributes", "value": "TRUE"},
+    ]
     plain = insert_body(request(), PREPARED, None)["instanceProperties"]
     assert not {"scheduling", "serviceAccounts"} & set(plain)
 

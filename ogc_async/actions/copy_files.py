@@ -1,0 +1,116 @@
+"""Files to and from many nodes at once, each copy on record like a step."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from ogc_async.actions.context import Context
+from ogc_async.actions.fleet import Fleet
+from ogc_async.actions.record import Record
+from ogc_async.db.nodes import get_nodes
+from ogc_async.deploy.files import read_files
+from ogc_async.deploy.run import RECORD_TIMEOUT_S
+from ogc_async.errors import OgcError
+from ogc_async.events import FilesPushed
+from ogc_async.ssh.archive import Packer
+from ogc_async.ssh.connection import Session
+from ogc_async.ssh.transfer import pull, push_changed
+from ogc_async.types import DeployResult, NodeSnapshot, StepResult, StepState
+
+ARTIFACTS = Path("artifacts")
+"""Where what nodes leave behind goes, a folder for each."""
+
+Copy = Callable[[], Awaitable[Sequence[str | Path]]]
+
+
+async def push_to_nodes(
+    node_ids: Sequence[int], patterns: Iterable[str | Path], context: Context, remote_path: str | None
+) -> list[DeployResult]:
+    """Put files on every node, below its layout's folder unless another is given; a result a node, in order."""
+    given = list(map(str, patterns))
+    nodes = await get_nodes(context.engine, node_ids)
+    files = await anyio.to_thread.run_sync(read_files, given)
+    packer = Packer()
+    async with Record(context.engine, context.events, "push", nodes=len(nodes)) as record:
+        fleet = Fleet(context, record)
+
+        async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
+            layout = fleet.layout_of(node)
+            folder = remote_path or layout.remote_path
+            timeout_s = layout.timeouts.transfer or context.settings.ogc_transfer_timeout_s
+
+            async def copy() -> Sequence[str]:
+                pushed = await push_changed(session, files, folder, timeout_s=timeout_s, packer=packer)
+                told = FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.size_bytes)
+                context.events.publish(told)
+                return [each.path for each in pushed.files]
+
+            return (await _on_record(record, node, f"push {' '.join(given)} to {folder}", copy),)
+
+        return await fleet.run(nodes, work)
+
+
+async def pull_from_nodes(
+    node_ids: Sequence[int], patterns: Iterable[str], context: Context, folder: Path
+) -> list[DeployResult]:
+    """Fetch what the patterns match from every node, to ``<folder>/<node>``; the results hold the files."""
+    wanted = tuple(patterns)
+    return await _pull(node_ids, lambda _fleet, _node: wanted, context, folder)
+
+
+async def pull_artifacts_of(node_ids: Sequence[int], context: Context, folder: Path = ARTIFACTS) -> list[DeployResult]:
+    """The same with each layout's own ``artifacts``; a node whose layout names none has no steps."""
+    return await _pull(node_ids, lambda fleet, node: fleet.layout_of(node).artifacts, context, folder)
+
+
+async def _pull(
+    node_ids: Sequence[int],
+    wanted: Callable[[Fleet, NodeSnapshot], tuple[str, ...]],
+    context: Context,
+    folder: Path,
+) -> list[DeployResult]:
+    nodes = await get_nodes(context.engine, node_ids)
+    fetched: dict[int, tuple[Path, ...]] = {}
+    async with Record(context.engine, context.events, "pull", nodes=len(nodes)) as record:
+        fleet = Fleet(context, record)
+
+        async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:
+            patterns = wanted(fleet, node)
+            if not patterns:
+                return ()
+            timeout_s = fleet.layout_of(node).timeouts.transfer or context.settings.ogc_transfer_timeout_s
+            async with fleet.session(node) as session:
+
+                async def copy() -> Sequence[Path]:
+                    files = await pull(session, patterns, folder / node.name, timeout_s=timeout_s)
+                    fetched[node.id] = tuple(files)
+                    return files
+
+                return (await _on_record(record, node, f"pull {' '.join(patterns)}", copy),)
+
+        results = await fleet.each(nodes, work)
+    return [replace(result, files=fetched.get(result.node_id, ())) for result in results]
+
+
+async def _on_record(record: Record, node: NodeSnapshot, title: str, copy: Copy) -> StepResult:
+    """Copy, as a step whose output is the list of files. What ``copy`` raises is noted, and raised."""
+    sha256 = hashlib.sha256(title.encode()).hexdigest()
+    began = time.monotonic()
+    action_id = await record.started(node, title, sha256)
+    result = StepResult(script=title, state=StepState.INTERRUPTED, exit_code=None, seconds=0.0, sha256=sha256)
+    try:
+        output = "".join(f"{each}\n" for each in await copy()).encode()
+        result = replace(result, state=StepState.PASSED, exit_code=0, output=output, output_bytes=len(output))
+    except OgcError as error:
+        result = replace(result, state=StepState.FAILED, error=str(error))
+        raise
+    finally:
+        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
+            await record.finished(node, action_id, replace(result, seconds=round(time.monotonic() - began, 3)))
+    return result

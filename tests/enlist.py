@@ -1,0 +1,57 @@
+"""Nodes on record for servers that no cloud launched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from ogc_async.db import Engine
+from ogc_async.db.nodes import NodeDraft, move_nodes, plan_nodes, record_running
+from ogc_async.db.users import current_user
+from ogc_async.spec import Layout
+from ogc_async.types import Instance, InstanceState, NodeState
+from tests.openssh import Host
+
+
+async def enlist(
+    engine: Engine, hosts: Sequence[Host], layout: Layout | Mapping[str, Any], *, public_ip: str | None = None
+) -> list[int]:
+    """Put a running node on record for each host, of one layout; their ids, in order.
+
+    ``public_ip`` stands in place of the hosts' own address, which is their private one in any case.
+    """
+    layout = Layout.of(layout)
+    user = await current_user(engine)
+    token = uuid4().hex
+    drafts = [
+        NodeDraft(
+            name=f"ogc-{layout.name}-{host.address.replace('.', '-')}",
+            layout=layout.name,
+            provider=layout.provider,
+            region="nowhere-1",
+            token=token,
+            launch_index=number,
+            username=host.username,
+            ssh_port=host.port,
+            tags=layout.tags,
+            spec=layout.as_dict(),
+        )
+        for number, host in enumerate(hosts)
+    ]
+    ids = [node.id for node in await plan_nodes(engine, user.id, drafts)]
+    await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+    machines = [_machine(host, token, number, public_ip) for number, host in enumerate(hosts)]
+    await record_running(engine, dict(zip(ids, machines, strict=True)))
+    return ids
+
+
+def _machine(host: Host, token: str, number: int, public_ip: str | None) -> Instance:
+    return Instance(
+        id=f"i-{host.address}",
+        state=InstanceState.RUNNING,
+        token=token,
+        launch_index=number,
+        public_ip=public_ip or host.address,
+        private_ip=host.address,
+    )
