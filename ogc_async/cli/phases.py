@@ -16,6 +16,7 @@ BRINGING_UP = frozenset({"launch", "deploy", "sync"})
 NAMES = {
     MilestoneKind.PLANNED: "plan",
     MilestoneKind.REQUESTED: "boot",
+    MilestoneKind.RUNNING: "ssh",
     MilestoneKind.BEGUN: "ssh",
     MilestoneKind.CONNECTED: "push",
     MilestoneKind.TERMINATING: "end",

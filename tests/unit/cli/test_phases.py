@@ -49,6 +49,15 @@ def test_what_lies_between_two_milestones_has_a_name_and_idle_time_between_runs_
     assert lane.end_s == 13
 
 
+def test_a_node_that_is_worked_on_as_soon_as_it_runs_waits_for_nobody() -> None:
+    (lane,) = lanes_of([*way(1, "a", "launch", LAUNCH), *way(1, "a", "launch", DEPLOY[1:3], late_s=-100)], {1: "web-1"})
+    assert [(each.name, each.start_s, each.end_s) for each in lane.phases][1:] == [
+        ("boot", 1, 5),
+        ("ssh", 5, 7),
+        ("push", 7, 8),
+    ]
+
+
 def test_work_that_brings_nothing_up_is_not_told() -> None:
     assert lanes_of(way(1, "c", "exec", DEPLOY), {1: "web-1"}) == []
 
