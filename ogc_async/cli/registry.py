@@ -76,5 +76,6 @@ def _note(name: str, *, as_json: bool, verbosity: int, log_file: Path | None) ->
     current.is_json = as_json
     current.verbosity = verbosity
     current.log_file = log_file
-    if verbosity or log_file:
+    # With --json a warning, too, is a document: Python would print it bare.
+    if verbosity or log_file or as_json:
         logs.set_up(verbosity, log_file, is_json=as_json)
