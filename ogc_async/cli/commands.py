@@ -1,4 +1,4 @@
-"""The program: its commands, read from three modules, and what is said before any of them."""
+"""The program: its commands, read from four modules, and what is said before any of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ogc_async.cli.file_commands import add_file_commands
 from ogc_async.cli.help import OgcGroup
 from ogc_async.cli.house_commands import add_house_commands
 from ogc_async.cli.node_commands import add_node_commands
@@ -24,6 +25,7 @@ cli = typer.Typer(
 )
 add_spec_commands(cli)
 add_node_commands(cli)
+add_file_commands(cli)
 add_house_commands(cli)
 
 
