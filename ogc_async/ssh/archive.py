@@ -96,12 +96,13 @@ def safe_target(folder: Path, name: str) -> Path | None:
     return folder.joinpath(*parts)
 
 
-def unpack(node: str, stream: bytes, folder: Path) -> list[Path]:
+def unpack(node: str, stream: IO[bytes], folder: Path) -> list[Path]:
     """Write what a node sent below ``folder``; the files written. Raises ``TransferFailed``, and then wrote nothing."""
-    if not stream:
+    if not stream.read(1):
         return []
+    stream.seek(0)
     try:
-        with tarfile.open(fileobj=io.BytesIO(stream), mode="r:gz") as archive:
+        with tarfile.open(fileobj=stream, mode="r:gz") as archive:
             members = [member for member in archive.getmembers() if not member.isdir()]
             targets = [_checked(node, member, folder) for member in members]
             written = [

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import IO
 
 import anyio
 import asyncssh
@@ -80,6 +81,9 @@ class BoundedBuffer:
         if len(self._tail) > 2 * self._half:
             del self._tail[: -self._half]
 
+    def end(self) -> None:
+        """No more will come."""
+
     def value(self) -> bytes:
         """All of it, or head, mark and tail."""
         tail = bytes(self._tail[-self._half :])
@@ -113,6 +117,25 @@ class RedactedBuffer(BoundedBuffer):
             self._heard(clean)
 
 
+class Sink(BoundedBuffer):
+    """Passes what is written on to a file, up to ``limit`` bytes, and keeps nothing itself."""
+
+    def __init__(self, limit: int, file: IO[bytes]) -> None:
+        super().__init__(0)
+        self._left = limit
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Take in more; beyond the limit it is only counted."""
+        self.size += len(data)
+        self._file.write(data[: max(self._left, 0)])
+        self._left -= len(data)
+
+    def value(self) -> bytes:
+        """Nothing: the file has it."""
+        return b""
+
+
 async def run(
     session: Session,
     command: str,
@@ -122,6 +145,7 @@ async def run(
     output_limit: int = 1_048_576,
     stdin: bytes | Sequence[bytes] = (),
     is_split: bool = False,
+    sink: IO[bytes] | None = None,
     grew: Grew | None = None,
     heard: Heard | None = None,
 ) -> Execution:
@@ -129,14 +153,15 @@ async def run(
 
     A command that runs longer than ``timeout_s`` seconds, or whose caller is cancelled, is ended on the node too.
     ``env`` travels as input, where no process list shows it, and leaves no room for other input. ``is_split`` keeps
-    stderr apart, in ``errors``, and stdout byte for byte. ``heard`` is called with what is kept as it arrives, and
-    ``grew`` now and then with all of it so far. Raises ``ConnectionLost`` only where the command never started.
+    stderr apart, in ``errors``, and stdout byte for byte: in ``sink`` where there is one, and not in memory. ``heard``
+    is called with what is kept as it arrives, and ``grew`` now and then with all of it so far. Raises
+    ``ConnectionLost`` only where the command never started.
     """
     began = time.monotonic()
     pieces = [stdin] if isinstance(stdin, bytes) else list(stdin)
     if env or session.is_windows:
         command, pieces = session.shell.with_environment(command, env or {})
-    listener = _Listener(output_limit, session.redaction, is_split=is_split, heard=heard)
+    listener = _Listener(output_limit, session.redaction, is_split=is_split, sink=sink, heard=heard)
     timed_out = False
     try:
         await _start(session, command, listener)
@@ -192,13 +217,23 @@ async def _end(channel: asyncssh.SSHClientChannel[bytes], listener: _Listener) -
 class _Listener(asyncssh.SSHClientSession[bytes]):
     """Takes in what the server sends about one command, and hands over its input."""
 
-    def __init__(self, output_limit: int, redaction: Redaction, *, is_split: bool, heard: Heard | None = None) -> None:
+    def __init__(
+        self,
+        output_limit: int,
+        redaction: Redaction,
+        *,
+        is_split: bool,
+        sink: IO[bytes] | None = None,
+        heard: Heard | None = None,
+    ) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.closed = anyio.Event()
         self._room = anyio.Event()
         self._room.set()
-        self._output = RedactedBuffer(output_limit, Redaction() if is_split else redaction, heard)
-        self._errors = RedactedBuffer(65536, redaction, heard) if is_split else self._output
+        self._output: BoundedBuffer = RedactedBuffer(output_limit, Redaction() if is_split else redaction, heard)
+        if sink is not None:
+            self._output = Sink(output_limit, sink)
+        self._errors: BoundedBuffer = RedactedBuffer(65536, redaction, heard) if is_split else self._output
         self._exit_code: int | None = None
         self._signal: str | None = None
 

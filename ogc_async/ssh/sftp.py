@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ async def pull_by_sftp(
         raise TransferFailed(session.node, f"fetching {', '.join(patterns)} by SFTP: {error}") from error
     # One place alone decides what may be written where, and it reads archives.
     stream = await anyio.to_thread.run_sync(pack, list(found.values()))
-    return await anyio.to_thread.run_sync(unpack, session.node, stream, folder)
+    return await anyio.to_thread.run_sync(unpack, session.node, io.BytesIO(stream), folder)
 
 
 async def _matches(sftp: asyncssh.SFTPClient, patterns: Sequence[str]) -> AsyncIterator[str]:

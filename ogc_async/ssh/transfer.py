@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import anyio
 
@@ -18,7 +20,10 @@ from ogc_async.ssh.sftp import pull_by_sftp, push_by_sftp
 
 NO_SUCH_COMMAND = 127
 PULL_LIMIT = 268_435_456
-"""Bytes of one node's artifacts, compressed: they pass through memory."""
+"""Bytes of one node's artifacts, compressed."""
+
+SPOOL_BYTES = 1_048_576
+"""Larger archives wait in a temporary file: many nodes send theirs at once."""
 
 SAID_LIMIT = 4096
 """Bytes kept of what a transfer's command says."""
@@ -108,16 +113,20 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
         # GNU tar's 1: a file changed while it was read, as a log in use does.
         '{ [ "$?" -eq 1 ] && tar --version 2>&1 | grep -q "GNU tar"; }'
     )
-    done = await run(session, command, timeout_s=timeout_s, output_limit=PULL_LIMIT, is_split=True)
-    if done.exit_code == NO_SUCH_COMMAND:
-        return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
-    if done.exit_code != 0:
-        raise TransferFailed(session.node, f"fetching {', '.join(patterns)}: {_why(done)}")
-    if done.output_bytes > PULL_LIMIT:
-        raise TransferFailed(
-            session.node, f"fetching {', '.join(patterns)}: more than {PULL_LIMIT} bytes; fetch less at once"
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as sink:
+        done = await run(
+            session, command, timeout_s=timeout_s, output_limit=PULL_LIMIT, is_split=True, sink=cast("IO[bytes]", sink)
         )
-    return await anyio.to_thread.run_sync(unpack, session.node, done.output, folder)
+        if done.exit_code == NO_SUCH_COMMAND:
+            return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
+        if done.exit_code != 0:
+            raise TransferFailed(session.node, f"fetching {', '.join(patterns)}: {_why(done)}")
+        if done.output_bytes > PULL_LIMIT:
+            raise TransferFailed(
+                session.node, f"fetching {', '.join(patterns)}: more than {PULL_LIMIT} bytes; fetch less at once"
+            )
+        sink.seek(0)
+        return await anyio.to_thread.run_sync(unpack, session.node, cast("IO[bytes]", sink), folder)
 
 
 def quote_glob(pattern: str) -> str:

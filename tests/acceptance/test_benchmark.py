@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_path
 
 from benchmarks import database, scale
 from benchmarks.contest import Contestant, ContestantFailed, at_the_gate, race
@@ -131,10 +132,17 @@ def test_processes_on_one_database_are_refused_nothing_and_without_it_they_are(t
     assert {each["zones used"] for each in (many, alone, apart)} == {1}
 
 
-def _contestant(folder: Path, text: str) -> Contestant:
-    path = folder / "contestant_file.py"
-    path.write_text(text)
-    return Contestant(name="a test's own", file=str(path), environment=HERE, packages=())
+def test_a_deploy_over_openssh_is_measured_and_stays_within_its_bounds(tmp_path: Path) -> None:
+    # The OpenSSH server that was fetched once serves all runs.
+    environment = bare_environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(user_cache_path("ogc-async").parent))
+    words = [sys.executable, "-m", "benchmarks.deploy_scale", "--nodes", "24", "--servers", "6", "--json"]
+    done = programs.run(words, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["nodes deployed"] == figures["again, nothing left to do: steps skipped"] == 24
+    assert figures["database connections at most"] <= 20
+    assert figures["open files at most"] < 1024
+    assert 10 < figures["peak memory, MB"] < 300
 
 
 def test_fan_out_is_one_table_with_a_row_a_size() -> None:
@@ -148,3 +156,9 @@ def test_fan_out_is_one_table_with_a_row_a_size() -> None:
         assert row["launch s"] > row["slowest boot s"] > 0
         assert row["beat p99 ms"] >= 0
     assert rows[0]["kB/node"] == "-"
+
+
+def _contestant(folder: Path, text: str) -> Contestant:
+    path = folder / "contestant_file.py"
+    path.write_text(text)
+    return Contestant(name="a test's own", file=str(path), environment=HERE, packages=())

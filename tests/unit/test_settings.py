@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ogc_async.errors import SettingsError
-from ogc_async.settings import Settings, load_settings, shared_environment
+from ogc_async.settings import Settings, known_secrets, load_settings, shared_environment
 
 PAGE = Path(__file__).parents[1] / "acceptance/managing-nodes-programmatically.md"
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cret-a", "AWS_SESSION_TOKEN": "s3cret-b", "POSTGRES_PASSWORD": "s3cret-c"}
@@ -103,3 +103,34 @@ def test_what_may_be_a_credential_is_never_shared(name: str, monkeypatch: pytest
 def test_a_variable_that_is_named_and_not_set_is_told() -> None:
     with pytest.raises(SettingsError, match="NOT_SET_ANYWHERE"):
         shared_environment(["NOT_SET_ANYWHERE"])
+
+
+def test_secrets_are_known_from_settings_and_by_the_names_of_variables(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "google.json"
+    credentials.write_text('{"client_email": "a@b", "private_key": "google-key", "refresh_token": "google-token"}')
+    secret = {
+        "AWS_SECRET_ACCESS_KEY": "aws-secret",
+        "AWS_SESSION_TOKEN": "aws-token",
+        "OGC_DATABASE_URL": "postgresql://me:in-the-url@host/db",
+        "APP_TOKEN": "app-token",
+        "MY_DB_PASSWORD": "db-password",
+        "SERVICE_API_KEY": "api-key",
+    }
+    harmless = {"TOKENIZERS": "fine-1", "AWS_ACCESS_KEY_ID": "fine-2", "HOME_PAGE": "fine-3"}
+    for name, value in (secret | harmless | {"GOOGLE_APPLICATION_CREDENTIALS": str(credentials)}).items():
+        monkeypatch.setenv(name, value)
+    known = set(known_secrets(load_settings()))
+    assert {*secret.values(), "in-the-url", "google-key", "google-token"} <= known
+    assert not known & {*harmless.values(), "a@b", str(credentials)}
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[1]", '{"source_credentials": 3}'])
+def test_a_credentials_file_that_is_none_has_no_secrets(
+    content: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "google.json").write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "google.json"))
+    known_secrets(load_settings())

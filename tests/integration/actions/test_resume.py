@@ -151,5 +151,5 @@ async def test_after_a_failure_on_3_of_200_nodes_a_deploy_works_on_those_3_only(
 
 async def rows_by_node(engine: Engine) -> dict[int, int]:
     async with engine.reading() as connection:
-        rows = await connection.execute(select(Action.node_id, func.count()).group_by(Action.node_id))
-        return dict(rows.tuples().all())
+        rows = await connection.execute(select(Action.node_id, func.count().label("steps")).group_by(Action.node_id))
+        return {row.node_id: row.steps for row in rows}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from ogc_async.aio.batcher import Batcher
@@ -95,3 +96,27 @@ async def test_without_a_block_it_works_whenever_there_is_something_to_do() -> N
     assert [await batcher.submit(item) for item in range(3)] == [0, 1, 2]
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_between_two_groups_there_is_time_for_more_to_come_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[list[int]] = []
+    paused, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        assert 0 < seconds <= 60
+        paused.set()
+        await go_on.wait()
+
+    async def run(items: list[int]) -> list[int]:
+        groups.append(items)
+        return items
+
+    async with Batcher(run, interval_s=60) as batcher:
+        monkeypatch.setattr("ogc_async.aio.batcher.asyncio.sleep", pause)
+        assert await batcher.submit(1) == 1
+        await paused.wait()
+        rest = [asyncio.create_task(batcher.submit(item)) for item in (2, 3, 4)]
+        await anyio.lowlevel.checkpoint()
+        go_on.set()
+        assert await asyncio.gather(*rest) == [2, 3, 4]
+    assert groups == [[1], [2, 3, 4]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ogc_async.spec import Layout
+from ogc_async.spec.layout import Ready
 from ogc_async.types import Port
 from tests.unit.spec.conftest import HEAD, Load, Problems
 
@@ -301,6 +302,13 @@ KEPT = "'ogc:owner': labels that begin so are kept for the cloud's and this prog
         ("spot: yes", 11, "spot", "must be true or false, not 'yes'"),
         ("ssh-port: 0", 15, "ssh-port", "must be a whole number from 1 to 65535, not 0"),
         ("on-failure: stopp", 17, "on-failure", "must be 'stop' or 'continue', not 'stopp'; did you mean 'stop'?"),
+        ("ready: sh", 12, "ready", "must be ssh, cloud-init, or keys and values, not 'sh'"),
+        ("ready: [ssh]", 12, "ready", "must be ssh, cloud-init, or keys and values, not a list"),
+        ("ready: {prt: 1}", 13, "ready.prt", "unknown key 'prt'; did you mean 'port'?"),
+        ("ready: {port: 0}", 19, "ready.port", "must be a whole number from 1 to 65535, not 0"),
+        ("jump-host: bastion", 16, "jump-host", "must be user@host or user@host:port, not 'bastion'"),
+        ("address: inner", 14, "address", "must be 'public' or 'private', not 'inner'"),
+        ("platform: win", 15, "platform", "must be 'linux' or 'windows', not 'win'; did you mean 'windows'?"),
         ("timeouts: {boot: 0}", 22, "timeouts.boot", "must be a time from 1s to 120d, not 0"),
         ("timeouts: {bot: 5}", 16, "timeouts.bot", "unknown key 'bot'; did you mean 'boot'?"),
         ("timeouts: 5", 15, "timeouts", "must be keys and values, not 5"),
@@ -321,6 +329,13 @@ def test_a_value_that_does_not_fit_is_one_sentence_at_its_place(
 ) -> None:
     (problem,) = problems(HEAD + f"    {line}\n")
     assert problem == f"ogc.yml:9:{column}: layouts.web.{key}: {told}"
+
+
+def test_a_gate_is_a_word_or_keys_and_values(load: Load) -> None:
+    assert _web(load, "ready: ssh").ready == Ready()
+    assert _web(load, "ready: cloud-init").ready == Ready(cloud_init=True)
+    web = _web(load, "ready: {cloud-init: true, port: 5432, command: test -e /srv/mounted}")
+    assert web.ready == Ready(cloud_init=True, port=5432, command="test -e /srv/mounted")
 
 
 def test_zones_lie_in_the_region_where_one_is_named(problems: Problems, load: Load) -> None:
