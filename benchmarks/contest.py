@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,10 +72,12 @@ class Running:
 
     def finish(self, timeout_s: float) -> Lap:
         """Wait for the report. Raises :class:`ContestantFailed`."""
+        deadline = time.monotonic() + timeout_s
         with _ended_after(self.process, timeout_s), _sampled(self):
             report = _read(self.process, lambda line: line.startswith("{"))
         if not report:
-            raise ContestantFailed(f"no report within {timeout_s:.0f} s: {self.said()}")
+            what = f"no report within {timeout_s:.0f} s" if time.monotonic() >= deadline else "it broke off"
+            raise ContestantFailed(f"{what}: {self.said()}")
         values = json.loads(report)
         return Lap(values["seconds"], values["cpu_s"], self.peak_mb, values["answer"], values["versions"])
 

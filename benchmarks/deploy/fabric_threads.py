@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from fabric import Config, Connection
+from fabric import Connection
 from package import AT_ONCE, REMOTE, archive  # beside this file
 
 
@@ -14,13 +14,13 @@ def race(job: dict[str, Any], _: None) -> dict[str, str]:
     """Each host's output."""
     local = Path(job["folder"]) / "job.tgz"
     local.write_bytes(archive(job["folder_to_push"]))
-    config = Config(overrides={"run": {"hide": True, "in_stream": False}}, lazy=True)
 
     def deploy(host: dict[str, Any]) -> tuple[str, str]:
         how = {"key_filename": job["key"], "allow_agent": False, "look_for_keys": False}
-        with Connection(host["address"], job["username"], host["port"], config=config, connect_kwargs=how) as there:
+        with Connection(host["address"], job["username"], host["port"], connect_kwargs=how) as there:
             there.put(str(local), "job.tgz")
-            done = there.run(f"mkdir -p {REMOTE} && tar -xzf job.tgz -C {REMOTE} && sh {REMOTE}/run.sh")
+            command = f"mkdir -p {REMOTE} && tar -xzf job.tgz -C {REMOTE} && sh {REMOTE}/run.sh"
+            done = there.run(command, hide=True, in_stream=False)
             return host["address"], str(done.stdout)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
