@@ -10,14 +10,14 @@ from typing import Any
 
 from ogc_async.aio.gather import gather_all, gather_bounded
 from ogc_async.errors import InstanceDied, InvalidRequest, NotFound, ProviderError, ServiceUnavailable, TokenSpent
+from ogc_async.providers.google.body import insert_body
 from ogc_async.providers.google.client import GoogleClient, Reply
 from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.errors import operation_error
-from ogc_async.providers.google.firewall import NETWORK
-from ogc_async.providers.google.tags import both, either, label_is, label_value, labels_of, resource_name, tags_of
+from ogc_async.providers.google.tags import both, either, label_is, label_value, tags_of
 from ogc_async.settings import Settings
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
-from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE, TAG_TAGS
+from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 STATES = {
     "PENDING": InstanceState.PENDING,
@@ -47,7 +47,6 @@ APPEAR_S = 10.0
 REMEMBERED = 20_000
 """Machines whose end is remembered; the oldest are forgotten first."""
 
-TTL_S = (30, 120 * 24 * 3600)
 _ID = re.compile(r"(?P<zone>[a-z][-a-z0-9]*)/(?P<name>[a-z][-a-z0-9]*)")
 
 
@@ -297,37 +296,6 @@ class Instances:
         return both([*ours, either(wanted)] if len(wanted) <= CONDITIONS else ours)
 
 
-def insert_body(request: LaunchRequest, prepared: Prepared, service_account: str | None) -> Reply:
-    """The ``bulkInsert`` call: as many of the names as there is room for, labelled from their first moment on."""
-    return {
-        "count": str(len(request.names)),
-        "minCount": "1",
-        "perInstanceProperties": {name: {} for name in request.names},
-        "instanceProperties": _properties(request, prepared, service_account),
-    }
-
-
-def instance_labels(request: LaunchRequest) -> dict[str, str]:
-    """The user's labels, then ours, which win."""
-    ours = {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout, TAG_BATCH: request.token}
-    tags = {TAG_TAGS: "_".join(request.tags)} if request.tags else {}
-    return labels_of({**request.labels, **tags, **ours})
-
-
-def scheduling(request: LaunchRequest) -> dict[str, Any]:
-    """Spot, and the machine's time to live, which Compute Engine itself keeps."""
-    wanted: dict[str, Any] = {}
-    if request.spot:
-        wanted |= {"provisioningModel": "SPOT", "automaticRestart": False, "onHostMaintenance": "TERMINATE"}
-    if request.ttl is not None:
-        seconds = int(request.ttl.total_seconds())
-        if not TTL_S[0] <= seconds <= TTL_S[1]:
-            message = f"layout {request.layout!r}: ttl must be between 30 seconds and 120 days on Compute Engine"
-            raise InvalidRequest(message, provider=PROVIDER, operation="instances.bulkInsert")
-        wanted["maxRunDuration"] = {"seconds": str(seconds)}
-    return wanted | {"instanceTerminationAction": "DELETE"} if wanted else {}
-
-
 def read_instance(described: Mapping[str, Any]) -> Instance:
     """An instance as Compute Engine describes it. Its id, here, is ``zone/name``; it has no place in its batch."""
     labels = tags_of(described.get("labels") or {})
@@ -347,34 +315,6 @@ def read_instance(described: Mapping[str, Any]) -> Instance:
         tags=labels,
         launched_at=_moment(described.get("creationTimestamp")),
     )
-
-
-def _properties(request: LaunchRequest, prepared: Prepared, service_account: str | None) -> Reply:
-    disk: Reply = {"sourceImage": prepared.image}
-    if request.disk_size_gib is not None:
-        disk["diskSizeGb"] = str(request.disk_size_gib)
-    properties: Reply = {
-        "machineType": request.instance_size,
-        "labels": instance_labels(request),
-        "tags": {"items": [resource_name(request.owner, request.scope, request.layout)]},
-        "metadata": {
-            "items": [
-                {"key": "ssh-keys", "value": prepared.key_pair},
-                # So that the machine can publish its host keys: see `hostkeys`.
-                {"key": "enable-guest-attributes", "value": "TRUE"},
-            ]
-        },
-        "disks": [{"boot": True, "autoDelete": True, "initializeParams": disk}],
-        "networkInterfaces": [
-            {"network": NETWORK, "accessConfigs": [{"name": "External NAT", "type": "ONE_TO_ONE_NAT"}]}
-        ],
-    }
-    if service_account:
-        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-        properties["serviceAccounts"] = [{"email": service_account, "scopes": scopes}]
-    if wanted := scheduling(request):
-        properties["scheduling"] = wanted
-    return properties
 
 
 def _is_asked(instance: Instance, request: DescribeRequest) -> bool:
