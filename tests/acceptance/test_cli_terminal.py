@@ -101,6 +101,24 @@ def test_ctrl_c_twice_stops_at_once_and_everything_is_on_record(slow: Cloud, tmp
     assert len(re.findall(r"^\d+ +ogc-\w+-\w+ ", listed, re.MULTILINE)) == 7
 
 
+def test_ctrl_c_ends_a_command_on_every_node_and_leaves_the_nodes(
+    ogc: Ogc, ogc_environment: dict[str, str], work_folder: Path
+) -> None:
+    for words in (("init",), ("launch", "worker", "--no-deploy")):
+        assert ogc(*words).returncode == 0
+    with on_terminal(
+        [*OGC, "exec", "echo begun; sleep 600", "--all"], env=ogc_environment, cwd=work_folder
+    ) as terminal:
+        terminal.wait_for(shows("slowest .*sleep 600"))
+        terminal.press(CTRL_C)
+        assert terminal.ended() == 130
+    assert "interrupted; 0 of 3 nodes were done; on record remain 3 running" in terminal.text
+    recorded = ogc("inspect", "--all").stdout
+    assert "3 nodes identical" in recorded
+    assert "(interrupted)" in recorded
+    assert ogc("rm-all", "--yes", "--force").returncode == 0
+
+
 def test_ctrl_c_at_a_question_means_no(
     ogc: Ogc, fleet: Ogc, ogc_environment: dict[str, str], work_folder: Path
 ) -> None:
