@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.scale import LAYOUTS
 from ogc_async import actions, db
 from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.settings import Settings
@@ -112,7 +111,14 @@ def launch(trial: Trial, name: str, url: str, folder: str, environment: dict[str
 
 
 async def _launch(trial: Trial, name: str, app: App, folder: str) -> dict[str, Any]:
-    document = {"name": name, "provider": "aws", **LAYOUTS["aws"], "scale": trial.nodes, "zones": ZONES}
+    document = {
+        "name": name,
+        "provider": "aws",
+        "runs-on": "ubuntu-2404",
+        "instance-size": "t3.small",
+        "scale": trial.nodes,
+        "zones": ZONES,
+    }
     layout = Layout.from_dict(document | {"ssh-keys": {"private": f"{folder}/key"}})
     async with app:
         # The cloud's client is imported before the start: five processes do that more slowly than one.

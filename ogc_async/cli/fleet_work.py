@@ -63,9 +63,9 @@ def launch(names: Sequence[str], files: Sequence[Path], *, with_deploy: bool, is
     return answer(body, lambda: None, ok=result.ok and all(results))
 
 
-def deploy(chosen: Selection, *, is_streamed: bool) -> int:
-    """Push and run the scripts of running nodes."""
-    results = _deploy(select_nodes(chosen, RUNNING), is_streamed=is_streamed)
+def deploy(chosen: Selection, *, rerun: bool, is_streamed: bool) -> int:
+    """Push and run the scripts of running nodes: those that did not pass before, or all again."""
+    results = _deploy(select_nodes(chosen, RUNNING), rerun=rerun, is_streamed=is_streamed)
     return answer(report.results_json(results), lambda: None, ok=all(results))
 
 
@@ -157,9 +157,9 @@ def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:
         raise typer.Abort
 
 
-def _deploy(nodes: Sequence[NodeSnapshot], *, is_streamed: bool) -> list[DeployResult]:
+def _deploy(nodes: Sequence[NodeSnapshot], *, is_streamed: bool, rerun: bool = False) -> list[DeployResult]:
     ids = [node.id for node in nodes]
-    results = _run(nodes, "deploy", lambda: actions.deploy_async(ids), is_streamed=is_streamed)
+    results = _run(nodes, "deploy", lambda: actions.deploy_async(ids, rerun=rerun), is_streamed=is_streamed)
     if not current.is_json:
         show.deploy_results(results, _layouts(nodes))
     return results

@@ -78,6 +78,7 @@ WithDeploy = Annotated[
 Export = Annotated[Path | None, typer.Option("--export", metavar="FILE", help="Also draw it into a .svg or .html.")]
 Diff = Annotated[bool, typer.Option("--diff", help="Show how outputs differ from the most common one.")]
 Stream = Annotated[bool, typer.Option("--stream", help="Print lines as they come, each behind its node's name.")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Run every script again, not only what did not pass.")]
 Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="End the command after this long.")
 ]

@@ -56,6 +56,7 @@ def step_json(step: StepResult | ActionSnapshot) -> Json:
         "seconds": step.seconds,
         "output": step.output.decode("utf-8", "replace"),
         "output_bytes": step.output_bytes,
+        "skipped": isinstance(step, StepResult) and step.is_skipped,
     }
 
 

@@ -37,6 +37,7 @@ _STEP: Schema = {
     "seconds": MAYBE_NUMBER,
     "output": TEXT,
     "output_bytes": COUNT,
+    "skipped": FLAG,
 }
 
 DEFS: Schema = {

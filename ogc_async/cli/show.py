@@ -166,7 +166,9 @@ def failure_answer(failure: NodeFailure) -> Answer:
 
 
 def outcome(step: StepResult) -> str:
-    """The exit code, or how else it ended."""
+    """The exit code, or how else it ended, or that it had passed before."""
+    if step.is_skipped:
+        return "skipped"
     if step.exit_code is not None:
         return str(step.exit_code)
     return f"{step.state} ({step.signal})" if step.signal else str(step.state)

@@ -15,6 +15,7 @@ from ogc_async.cli.options import (
     Layouts,
     Nodes,
     OfLayout,
+    Rerun,
     SpecFiles,
     Stream,
     WithDeploy,
@@ -66,11 +67,12 @@ def deploy(
     layout: OfLayout = None,
     tag: WithTag = None,
     every: All = False,
+    rerun: Rerun = False,
     stream: Stream = False,
 ) -> int:
-    """Push and run the scripts of running nodes."""
+    """Push and run the scripts of running nodes; what passed before, unchanged, is skipped."""
     chosen = fleet_work.selection(nodes, layout, tag, is_all=every)
-    return fleet_work.deploy(chosen, is_streamed=stream)
+    return fleet_work.deploy(chosen, rerun=rerun, is_streamed=stream)
 
 
 def status(

@@ -65,6 +65,9 @@ def test_no_deploy_launches_only(ogc: Ogc) -> None:
     assert "launched 4 of 4 nodes" in launched
     assert "deployed" not in launched
     assert "deployed 4 of 4 nodes" in ok(ogc("deploy", "--layout", "web"))
+    again = ok(ogc("deploy", "--layout", "web"))
+    assert again.count("skipped") == 8
+    assert "skipped" not in ok(ogc("deploy", "--layout", "web", "--rerun"))
     ok(ogc("rm-all", "--yes"))
 
 
