@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --inexact --no-progress
 JOBS ?= 2
 # Far more than the suite takes: whatever happens, the command ends, and takes all that it has started with it.
-TEST_TIMEOUT_S ?= 1800
+TEST_TIMEOUT_S ?= 3600
 # Certificates that this machine trusts count, as they do for pip: an office's own index works too.
 export UV_SYSTEM_CERTS := 1
 

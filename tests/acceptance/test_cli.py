@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.conftest import Ogc
 from tests.cloud import Cloud
+from tests.postgres import KINDS
 
 
 def ok(done: CompletedProcess[str]) -> str:
@@ -18,6 +19,17 @@ def ok(done: CompletedProcess[str]) -> str:
     return done.stdout
 
 
+ON_BOTH = pytest.mark.parametrize("kind", KINDS, indirect=True)
+"""What a command does is the same on every database: a few whole ways show that it is."""
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    chosen: str = getattr(request, "param", "sqlite")
+    return chosen
+
+
+@ON_BOTH
 def test_a_newcomers_way_from_init_to_nothing_left(ogc: Ogc, cloud: Cloud) -> None:
     first = ok(ogc("init", "--name", "Ada"))
     assert "user Ada (ada): created" in first
@@ -48,6 +60,7 @@ def test_a_newcomers_way_from_init_to_nothing_left(ogc: Ogc, cloud: Cloud) -> No
     assert ids.isdisjoint({each["id"] for each in cloud.instances() if each["state"] != "terminated"})
 
 
+@ON_BOTH
 def test_sync_brings_each_layout_to_its_scale_and_plan_says_how(ogc: Ogc) -> None:
     ok(ogc("init"))
     planned = "launch: 4 nodes of web (scale 4, 0 there)\nlaunch: 3 nodes of worker (scale 3, 0 there)\n"
@@ -104,6 +117,7 @@ def test_selectors_combine_the_same_way_everywhere(fleet: Ogc) -> None:
     ok(fleet("rm-all", "--yes", "--force"))
 
 
+@ON_BOTH
 def test_what_a_fleet_says_is_folded_now_and_from_the_record(fleet: Ogc) -> None:
     command = 'echo one; [ "$OGC_NODE_ID" -ne 3 ] || { echo three; exit 3; }'
     done = fleet("exec", command, "--all")
@@ -141,6 +155,7 @@ def test_one_node_is_shown_with_its_facts_and_its_whole_history(fleet: Ogc) -> N
     ok(fleet("rm-all", "--yes", "--force"))
 
 
+@ON_BOTH
 def test_the_timeline_is_on_record_and_drawn(fleet: Ogc, work_folder: Path) -> None:
     drawn = ok(fleet("inspect", "--all", "--timeline", "--export", "fleet.svg"))
     phases = re.findall(r"^\S\S  (\S+) +(\d+) ", drawn, re.MULTILINE)
