@@ -37,7 +37,7 @@ async def list_key_pairs_async(*, app: App | None = None) -> list[FoundKeyPair]:
     places = await find_places(context.engine) | _default_places(context)
 
     async def look(place: tuple[str, str]) -> list[FoundKeyPair]:
-        provider = context.providers.get(*place)
+        provider = context.providers.unshared(*place)
         if not isinstance(provider, KeepsKeyPairs):
             return []
         found = await provider.list_key_pairs(context.user.slug, context.user.scope)
@@ -53,7 +53,7 @@ async def remove_key_pairs_async(key_pairs: Sequence[FoundKeyPair], *, app: App 
     errors: dict[str, OgcError] = {}
 
     async def delete(each: FoundKeyPair) -> None:
-        provider = context.providers.get(each.provider, each.region)
+        provider = context.providers.unshared(each.provider, each.region)
         try:
             if isinstance(provider, KeepsKeyPairs):
                 await provider.delete_key_pair(each.name)

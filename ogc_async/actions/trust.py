@@ -43,7 +43,7 @@ async def check_published(node: NodeSnapshot, session: Session, context: Context
 async def _published(node: NodeSnapshot, context: Context) -> tuple[str, ...]:
     if node.provider not in PUBLISHING or node.instance_id is None:
         return ()
-    provider = context.provider_of(node)
+    provider = context.providers.unshared(node.provider, node.region)
     if not isinstance(provider, PublishesHostKeys):
         return ()
     for attempt in range(TRIES):

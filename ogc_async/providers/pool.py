@@ -23,18 +23,18 @@ class ProviderPool:
         self._settings = settings
         self._opener = opener
         self.holes = Holes()
-        self._open: LoopLocal[dict[Key, Provider]] = LoopLocal(dict, _close_all)
+        self._open: LoopLocal[dict[Key, SharedProvider]] = LoopLocal(dict, _close_all)
 
     def get(self, name: str, region: str | None = None) -> Provider:
         """The provider of that cloud and region; no region means the settings'.
 
         Raises :class:`~ogc_async.errors.SettingsError` where the cloud is unknown or its credentials are missing.
         """
-        chosen = region or self.default_region(name)
-        providers = self._open.get()
-        if (name, chosen) not in providers:
-            providers[name, chosen] = SharedProvider(self._opener(name, self._settings, chosen))
-        return providers[name, chosen]
+        return self._shared(name, region)
+
+    def unshared(self, name: str, region: str | None = None) -> Provider:
+        """The cloud's own provider: some can do more than all can, which a runtime protocol tells."""
+        return self._shared(name, region).inner
 
     def default_region(self, name: str) -> str:
         """The region of layouts that name none."""
@@ -51,7 +51,14 @@ class ProviderPool:
         """Close what the running loop has open."""
         await self._open.aclose()
 
+    def _shared(self, name: str, region: str | None) -> SharedProvider:
+        chosen = region or self.default_region(name)
+        providers = self._open.get()
+        if (name, chosen) not in providers:
+            providers[name, chosen] = SharedProvider(self._opener(name, self._settings, chosen))
+        return providers[name, chosen]
 
-async def _close_all(providers: dict[Key, Provider]) -> None:
+
+async def _close_all(providers: dict[Key, SharedProvider]) -> None:
     for provider in providers.values():
         await provider.aclose()

@@ -18,6 +18,8 @@ IDLE_S = 0.01
 CEILING_S = 0.1
 END_IDLE_S, END_CEILING_S = 0.05, 0.5
 """Ends take longer windows: callers come to them one after the other, as their rows are written, and none is urgent."""
+RELEASED_S = 1.0
+"""Whoever ends a layout's last nodes in the same moment as others finds their release done."""
 CALLERS = 5000
 """More than ever come together: the provider itself cuts what they ask into the cloud's own sizes, side by side."""
 
@@ -37,13 +39,14 @@ class SharedProvider:
         self.max_batch = provider.max_batch
         self._describing = Batcher(self._describe_all, max_batch=CALLERS, idle_s=IDLE_S, ceiling_s=CEILING_S)
         self._terminating = Batcher(self._terminate_all, max_batch=CALLERS, idle_s=END_IDLE_S, ceiling_s=END_CEILING_S)
-        self._releasing: SingleFlight[tuple[str, str, str], None] = SingleFlight()
+        self._releasing: SingleFlight[tuple[str, str, str], None] = SingleFlight(keep_s=RELEASED_S)
 
     def __repr__(self) -> str:
         return f"SharedProvider({self.inner!r})"
 
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """As the provider does, which shares the work of equal requests by itself."""
+        self._releasing.forget((request.layout, request.owner, request.scope))
         return await self.inner.prepare(request)
 
     async def launch(self, request: LaunchRequest, prepared: Prepared) -> list[Instance | LaunchFailure]:

@@ -71,7 +71,9 @@ async def test_buckets_accounts_and_regions_are_counted_apart(database: Engine) 
 
 
 async def test_many_at_once_on_a_new_bucket_lose_no_token(database: Engine) -> None:
-    frozen = SharedLevels(database, clock=lambda: 1e9)
+    # The present: levels of long ago are forgotten wherever a bucket is new.
+    moment = time.time()
+    frozen = SharedLevels(database, clock=lambda: moment)
     others = [Limiter(PLACE, shared=frozen, clock=time.monotonic) for _ in range(8)]
 
     async def take(limits: Limiter) -> None:
