@@ -71,7 +71,8 @@ class SharedBatch:
         return await move_nodes(self._engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
 
     async def _ask(self, prepared: Prepared) -> Mapping[int, Instance | ProviderError]:
-        ours = {node.name: node.id for node in self._nodes if node.id in await self.begin()}
+        begun = await self.begin()
+        ours = {node.name: node.id for node in self._nodes if node.id in begun}
         outcome = dict(zip(self.batch.names, await self._call(prepared), strict=True))
         answers = {node_id: outcome[name] for name, node_id in ours.items()}
         await record_instances(
