@@ -100,8 +100,8 @@ class SharedBatch:
             found = find_instances(self._nodes, await self._checked.provider.describe(request))
         except ProviderError:
             found = {}
-        ids = {node.name: node.id for node in self._nodes}
-        return [found.get(ids[name]) or error for name in self.batch.names]
+        by_name = {node.name: found[node.id] for node in self._nodes if node.id in found}
+        return [by_name.get(name, error) for name in self.batch.names]
 
 
 def is_certain(error: ProviderError) -> bool:
