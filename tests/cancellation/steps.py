@@ -49,7 +49,7 @@ class Steps:
         late = self.taken - self.chosen
         is_due = late == 0 or (late > 0 and self.how is How.TASK_AGAIN_AND_AGAIN and late % AGAIN_EVERY == 0)
         if self.chosen and is_due:
-            # Once the step is over: a task that cancels itself in its last one ends as cancelled, without hearing of it.
+            # Once the step is over: a task that cancels itself in its last one ends as cancelled, and hears nothing.
             asyncio.get_running_loop().call_soon(self._cut)
 
     def _cut(self) -> None:
