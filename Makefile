@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 # The lock file alone decides what is installed, whatever tools or settings the machine has.
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --locked --inexact --no-progress
-JOBS ?= 2
+# Tests wait for machines that boot more than they compute: three keep two cores busy.
+JOBS ?= 3
 # Far more than the suite takes: whatever happens, the command ends, and takes all that it has started with it.
 TEST_TIMEOUT_S ?= 3600
 # Certificates that this machine trusts count, as they do for pip: an office's own index works too.
@@ -23,7 +24,7 @@ demo: $(VENV)/.run  ## watch real work: 7 nodes of 2 layouts, launched, deployed
 	@$(BIN)/ogc demo
 
 test: $(VENV)/.dev  ## run the whole test suite, with a PostgreSQL server of its own
-	@timeout --kill-after=30 $(TEST_TIMEOUT_S) $(BIN)/python -m pytest --numprocesses $(JOBS) $(ARGS)
+	@timeout --kill-after=30 $(TEST_TIMEOUT_S) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
 crash: $(VENV)/.dev  ## kill or cancel at every commit, request and await, and at 1,000 random instants of bad weather: one sync mends it
 	@OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash tests/cancellation -s --timeout 7200 $(ARGS)
