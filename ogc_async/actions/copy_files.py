@@ -37,7 +37,7 @@ async def push_to_nodes(
     nodes = await get_nodes(context.engine, node_ids)
     files = await anyio.to_thread.run_sync(read_files, given)
     packer = Packer()
-    async with Record(context.engine, context.events, "push", nodes=len(nodes)) as record:
+    async with Record(context, "push", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
@@ -77,7 +77,7 @@ async def _pull(
 ) -> list[DeployResult]:
     nodes = await get_nodes(context.engine, node_ids)
     fetched: dict[int, tuple[Path, ...]] = {}
-    async with Record(context.engine, context.events, "pull", nodes=len(nodes)) as record:
+    async with Record(context, "pull", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
 
         async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:

@@ -31,6 +31,7 @@ from ogc_async.db.nodes import (
     record_instances,
     record_running,
 )
+from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import DeadlineExceeded, OgcError, PlanOutdated, ProviderError, SettingsError
 from ogc_async.plan import Found, World, doubtful, find_changes
 from ogc_async.providers.base import Provider
@@ -78,6 +79,7 @@ async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPl
         await run.recover()
         launched, torn_down = await run.scale(layouts)
         await run.release()
+        await interrupt_forsaken(context.engine, "its process ended before it")
     return SyncResult(plan, launched, torn_down, tuple(run.failures))
 
 

@@ -107,7 +107,7 @@ class _Teardown:
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
         everyone = await find_nodes(self.context.engine, states={NodeState.RUNNING})
-        async with Record(self.context.engine, self.context.events, "teardown") as record:
+        async with Record(self.context, "teardown") as record:
             fleet = Fleet(self.context, record)
             scripting = Scripting(self.context, fleet, record, tuple(everyone))
             running = [node for node in nodes if node.state is NodeState.RUNNING]

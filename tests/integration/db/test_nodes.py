@@ -25,11 +25,11 @@ from ogc_async.db.nodes import (
     renew_tokens,
     set_usernames,
 )
-from ogc_async.db.results import StepStart, node_actions, start_actions
+from ogc_async.db.results import StepStart, node_actions
 from ogc_async.errors import UnknownNode
 from ogc_async.settings import Settings
 from ogc_async.types import LIVE, Instance, InstanceState, NodeSnapshot, NodeState, UserSnapshot
-from tests.integration.db.conftest import counted_statements
+from tests.integration.db.conftest import counted_statements, start_actions
 
 Plan = Callable[..., Awaitable[list[NodeSnapshot]]]
 ENDED = sorted(set(NodeState) - LIVE)
