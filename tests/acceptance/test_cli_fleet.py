@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -16,7 +15,7 @@ import pytest
 
 from tests.acceptance.conftest import Ogc
 from tests.cloud import Cloud
-from tests.integration.actions.common import witness
+from tests.integration.actions.common import user_data_of
 from tests.programs import run
 
 OGC = [sys.executable, "-m", "ogc_async"]
@@ -74,15 +73,9 @@ def test_ssh_logs_in_with_the_pinned_key_and_passes_on_how_it_ended(
 
 
 def test_a_node_that_nobody_has_met_is_met_before_openssh_is_trusted_with_it(
-    ogc: Ogc, ssh_folder: Path, ogc_environment: dict[str, str], work_folder: Path, cloud: Cloud
+    ogc: Ogc, ssh_folder: Path, ogc_environment: dict[str, str]
 ) -> None:
     assert ogc("init").returncode == 0
-    spec = work_folder / "ogc.yml"
-    with witness(cloud) as ec2:
-        noble = [{"Name": "name", "Values": ["ubuntu*noble-24.04-amd64*"]}]
-        image = ec2.describe_images(Filters=noble)["Images"][0]["ImageId"]
-    # Of an image by its own id nobody knows whether it takes a host key.
-    spec.write_text(spec.read_text().replace("runs-on: ubuntu-2404", f"runs-on: {image}"))
     assert ogc("launch", "worker", "--no-deploy").returncode == 0
     assert ogc("ssh-config").stdout.count("no host key on record yet") == 3
     path = f"{ssh_folder}{os.pathsep}{ogc_environment['PATH']}"
@@ -96,22 +89,19 @@ def test_a_host_key_is_known_before_first_contact_and_its_private_half_is_found_
     ogc: Ogc, ssh_folder: Path, ogc_environment: dict[str, str], tmp_path: Path, cloud: Cloud
 ) -> None:
     assert ogc("init").returncode == 0
-    said = [ogc("-vv", "--log-file", "ogc.log", "launch", "worker", "--no-deploy")]
+    said = [ogc("launch", "web", "--no-deploy", "-vv", "--log-file", "ogc.log")]
+    assert said[0].returncode == 0, said[0].stderr
     config = ogc("ssh-config", "--write", "config")
-    assert (config.returncode, config.stdout) == (0, "config: 3 nodes\n")
+    assert (config.returncode, config.stdout) == (0, "config: 4 nodes\n")
     path = f"{ssh_folder}{os.pathsep}{ogc_environment['PATH']}"
     done = ogc("ssh", "1", "--", "echo here", PATH=path)
     assert (done.returncode, done.stdout) == (0, "here\n"), done.stderr
-    said += [config, done, ogc("--json", "ls"), ogc("show", "1"), ogc("export-env", "fleet.json")]
+    said += [config, done, ogc("ls", "--json"), ogc("show", "1"), ogc("export-env", "fleet.json")]
     assert ogc("rm-all", "--yes", "--force").returncode == 0
 
-    with witness(cloud) as ec2:
-        launched = json.loads(said[3].stdout)["nodes"][0]["instance_id"]
-        told = base64.b64decode(
-            ec2.describe_instance_attribute(InstanceId=launched, Attribute="userData")["UserData"]["Value"]
-        ).decode()
-    private = [line.strip() for line in told.splitlines()[4:-2]]
-    assert [len(line) for line in private] == [70] * 5
+    told = user_data_of(cloud, json.loads(said[3].stdout)["nodes"][0]["instance_id"])
+    private = told.partition("BEGIN OPENSSH PRIVATE KEY-----\n")[2].partition("-----END")[0].split()
+    assert len(private) == 5
     written = [path for path in tmp_path.rglob("*") if path.is_file() and "keys" not in path.parts]
     assert {"ogc.log", "fleet.json", "config", "known_hosts"} <= {path.name for path in written}
     texts = [each.stdout + each.stderr for each in said] + [path.read_bytes().decode("latin-1") for path in written]
