@@ -50,7 +50,7 @@ def _check(layout: Layout, context: Context) -> Checked:
         provider.region,
         public_key,
         layout.ssh_port or context.settings.ogc_ssh_port,
-        can_inject(layout, context.providers.unshared(layout.provider, layout.region)),
+        can_inject=can_inject(layout, context.providers.unshared(layout.provider, layout.region)),
     )
 
 
