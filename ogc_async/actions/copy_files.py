@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from ogc_async.actions.context import Context
+from ogc_async.actions.context import ARTIFACTS, Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.db.nodes import get_nodes
@@ -22,9 +22,6 @@ from ogc_async.ssh.archive import Packer
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.transfer import pull, push_changed
 from ogc_async.types import DeployResult, NodeSnapshot, StepResult, StepState
-
-ARTIFACTS = Path("artifacts")
-"""Where what nodes leave behind goes, a folder for each."""
 
 Copy = Callable[[], Awaitable[Sequence[str | Path]]]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 
-from ogc_async.actions.context import Context, failure
+from ogc_async.actions.context import ARTIFACTS, Context, failure
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.lease import Lease
 from ogc_async.actions.record import Record
@@ -31,7 +30,6 @@ from ogc_async.types import (
     TeardownResult,
 )
 
-ARTIFACTS = Path("artifacts")
 Firewall = tuple[str, str, str]
 """Provider, region and layout: what has a firewall of its own."""
 
