@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -208,8 +209,8 @@ async def half_launched(app: App, layout: Layout) -> list[NodeSnapshot]:
 
 
 async def test_an_address_that_comes_to_another_machine_raises_no_alarm(database: Engine, layout: Layout) -> None:
-    # A network of two addresses: the third machine has the first one's.
-    async with app_on(database, "--network", "127.83.19.4/30") as app:
+    # A network of two addresses, this process's own: the third machine has the first one's.
+    async with app_on(database, "--network", f"127.83.{os.getpid() % 256}.4/30") as app:
         met: list[NodeSnapshot] = []
         for _ in range(3):
             node_id = await actions.launch_async(layout, app=app)
