@@ -209,19 +209,21 @@ async def half_launched(app: App, layout: Layout) -> list[NodeSnapshot]:
 
 
 async def test_an_address_that_comes_to_another_machine_raises_no_alarm(database: Engine, layout: Layout) -> None:
-    # A network of two addresses, this process's own: the third machine has that of one before it.
+    # A network of two addresses, this process's own: the third machine has the first one's.
     async with app_on(database, "--network", f"127.83.{os.getpid() % 256}.4/30") as app:
         met: list[NodeSnapshot] = []
-        for _ in range(3):
+        for number in range(3):
             node_id = await actions.launch_async(layout, app=app)
-            assert await actions.exec_async(node_id, "true", app=app)
+            # Where somebody was connected, the system keeps the address back for a minute.
+            if number == 2:
+                assert await actions.exec_async(node_id, "true", app=app)
             (node,) = await actions.nodes_async(states={NodeState.RUNNING}, app=app)
             met.append(node)
             assert await actions.known_hosts_async(app=app) == "".join(
                 f"[{address}]:{node.ssh_port} {node.host_key}\n" for address in (node.public_ip, node.private_ip)
             )
             await actions.teardown_async(node_id, app=app)
-        assert met[2].public_ip in {met[0].public_ip, met[1].public_ip}
+        assert met[0].public_ip == met[2].public_ip
         assert len({node.host_key for node in met}) == 3
 
 
