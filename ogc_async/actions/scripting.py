@@ -85,7 +85,14 @@ class Scripting:
         return await self._push_and_run(node, session, plan, plan.steps)
 
     async def push(
-        self, node: NodeSnapshot, session: Session, files: Sequence[PushFile], *, is_first: bool, then: str = ""
+        self,
+        node: NodeSnapshot,
+        session: Session,
+        files: Sequence[PushFile],
+        *,
+        is_first: bool,
+        then: str = "",
+        ahead: str = "",
     ) -> Pushed:
         """Bring the node's files up to date, below its layout's folder."""
         pushed = await push_changed(
@@ -96,6 +103,7 @@ class Scripting:
             packer=self._packer,
             is_first=is_first,
             then=then,
+            ahead=ahead,
         )
         self._context.events.publish(FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.size_bytes))
         return pushed
@@ -136,9 +144,15 @@ class Scripting:
         layout = self._fleet.layout_of(node)
         timeout_s = layout.timeouts.ready or self._context.settings.ogc_ready_timeout_s
         await pass_gate(session, layout.ready, timeout_s=timeout_s)
-        # Asked for down the same channel: nearly always the answer is that no lock is held.
-        pushed = await self.push(node, session, plan.files, is_first=is_first, then=lock_probe())
+        # All down one channel: nearly always the answer is that no lock is held, and the first step can go at once.
+        ahead = due[0].command if due else ""
+        pushed = await self.push(node, session, plan.files, is_first=is_first, then=lock_probe(), ahead=ahead)
+        waiting = pushed.waiting
         if pushed.said.strip():
+            if waiting is not None:
+                # A server may let a session have one channel only.
+                await waiting.dismiss()
+                waiting = None
             await wait_for_locks(session, timeout_s=timeout_s)
         return await run_steps(
             session,
@@ -148,6 +162,7 @@ class Scripting:
             recorder=self._record.of(node),
             is_stopping=layout.on_failure == "stop",
             reopen=partial(self._fleet.session, node),
+            waiting=waiting,
         )
 
     def _plan(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
