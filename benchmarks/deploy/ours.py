@@ -97,4 +97,4 @@ def _layout(job: dict[str, Any]) -> Layout:
 def _application(job: dict[str, Any]) -> App:
     nowhere = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused", "aws_region": "us-east-2"}
     settings = Settings(_env_file=None, **nowhere)
-    return App(engine=db.connect(f"sqlite:///{Path(job['folder']) / 'ogc.db'}"), settings=settings)
+    return App(engine=db.connect(f"sqlite:///{Path(job['folder']) / 'ogc.db'}", settings=settings), settings=settings)

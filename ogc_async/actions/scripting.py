@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ogc_async.deploy.run import Limits, run_steps
 from ogc_async.deploy.scripts import ScriptFolder, read_scripts
 from ogc_async.deploy.steps import NodePlan, Step, node_environment, plan_node
 from ogc_async.deploy.template import Templates
+from ogc_async.errors import ScriptsError
 from ogc_async.events import FilesPushed
 from ogc_async.settings import shared_environment
 from ogc_async.ssh.archive import Packer, PushFile
@@ -36,6 +38,7 @@ class Scripting:
         self.everyone = everyone
         self._folders: dict[tuple[Any, ...], ScriptFolder] = {}
         self._templates: dict[Path, Templates] = {}
+        self._plans: dict[tuple[int, str, str], NodePlan] = {}
         self._shared: dict[tuple[str, ...], dict[str, str]] = {}
         self._packer = Packer()
 
@@ -50,6 +53,15 @@ class Scripting:
                 layout.scripts, base=layout.folder, include=layout.include, exclude=layout.exclude
             )
         return self._folders[key]
+
+    def has_templates(self, nodes: Iterable[NodeSnapshot]) -> bool:
+        """Something is rendered for some of the nodes. A folder that can not be read is told at its nodes' turn."""
+        for node in nodes:
+            with suppress(ScriptsError):
+                folder = self.folder_of(node)
+                if folder is not None and folder.has_templates:
+                    return True
+        return False
 
     def environment(self, node: NodeSnapshot) -> dict[str, str]:
         """What a script sees: the node's facts, and what the layout shares of this process's environment."""
@@ -166,6 +178,16 @@ class Scripting:
         )
 
     def _plan(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
+        """The node's own, or the one of all nodes where nothing is rendered."""
+        layout = self._fleet.layout_of(node)
+        if scripts.has_templates:
+            return self._render(node, scripts)
+        key = (id(scripts), layout.remote_path, layout.platform)
+        if key not in self._plans:
+            self._plans[key] = self._render(node, scripts)
+        return self._plans[key]
+
+    def _render(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
         layout = self._fleet.layout_of(node)
         context = {
             "node": node,

@@ -35,11 +35,8 @@ class PosixShell:
     is_windows = False
 
     def with_environment(self, command: str, env: Mapping[str, str]) -> tuple[str, list[bytes]]:
-        """An SSH server accepts hardly any variable by its own means, and a command line is everybody's to read.
-
-        Where a connection breaks before all of it has come, the command does not run.
-        """
-        return f"{READ_ENVIRONMENT}; {command}", [f"{exports(env)}{GO}".encode()]
+        """An SSH server accepts hardly any variable by its own means, and a command line is everybody's to read."""
+        return f'eval "$(cat)"; {command}', [exports(env).encode()]
 
     def script(self, target: str, data: bytes, folder: str) -> str:
         """By its shebang where it has one, by the shell otherwise."""
@@ -73,13 +70,6 @@ class PowerShell:
         tail = "$ogcOk = $?; if ($LASTEXITCODE) { exit $LASTEXITCODE }; if (-not $ogcOk) { exit 1 }"
         return f"{command}; {tail}"
 
-
-GO = ": go"
-"""A command that does nothing, behind all that a POSIX shell has to read."""
-
-READ_ENVIRONMENT = (
-    f'ogc_env=$(cat); case $ogc_env in *{shlex.quote(GO)}) ;; *) exit 1;; esac; eval "$ogc_env"; unset ogc_env'
-)
 
 QUOTES = "'\u2018\u2019\u201a\u201b"
 """What PowerShell takes for a single quote."""

@@ -17,6 +17,16 @@ from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Execution, Grew, Listener, complete, start
 from ogc_async.ssh.output import Heard, RedactedBuffer
 from ogc_async.ssh.redaction import Redaction
+from ogc_async.ssh.shell import exports
+
+DISMISS_TIMEOUT_S = 10.0
+
+AWAIT_WORD = (
+    'read -r ogc_more && ogc_env= && while [ "$ogc_more" -gt 0 ]; do IFS= read -r ogc_line || exit; '
+    'ogc_env="$ogc_env$ogc_line\n"; ogc_more=$((ogc_more - 1)); done || exit; '
+    'eval "$ogc_env"; unset ogc_more ogc_env ogc_line'
+)
+"""Reads how many lines there are, and then the lines: where a connection breaks before the last, nothing runs."""
 
 
 class Waiting:
@@ -25,11 +35,10 @@ class Waiting:
     ``said`` is what the command before it printed, on stdout and stderr.
     """
 
-    def __init__(self, session: Session, listener: StagedListener, command: str) -> None:
+    def __init__(self, session: Session, listener: StagedListener) -> None:
         self.said = listener.so_far()[0]
         self._session = session
         self._listener = listener
-        self._command = command
 
     async def run(
         self,
@@ -49,9 +58,8 @@ class Waiting:
         if listener.closed.is_set():
             raise ConnectionLost(self._session.node, "the session broke before a command could start")
         listener.go_on(output_limit, self._session.redaction, heard)
-        _, word = self._session.shell.with_environment(self._command, env)
         try:
-            timed_out = not await complete(listener, word, timeout_s=timeout_s, grew=grew)
+            timed_out = not await complete(listener, [word_to_go(env)], timeout_s=timeout_s, grew=grew)
         finally:
             await listener.end()
         return listener.execution(timed_out=timed_out, seconds=time.monotonic() - began)
@@ -60,9 +68,6 @@ class Waiting:
         """Have it end unrun, and give its channel back."""
         await complete(self._listener, (), timeout_s=DISMISS_TIMEOUT_S, grew=None)
         await self._listener.end()
-
-
-DISMISS_TIMEOUT_S = 10.0
 
 
 async def run_first(
@@ -78,8 +83,7 @@ async def run_first(
     token = secrets.token_hex(8)
     # Both of the first one's streams are one here, or what it wrote last could come after the mark. The mark is not
     # spelt out in the command, which a shell may well print.
-    then, _ = session.shell.with_environment(second, {})
-    command = f"{{ {first}; }} 2>&1 || exit; printf '\\036%s\\036' {token}; {then}"
+    command = f"{{ {first}; }} 2>&1 || exit; printf '\\036%s\\036' {token}; {AWAIT_WORD}; {second}"
     listener = StagedListener(output_limit, session.redaction, mark=f"\x1e{token}\x1e".encode())
     is_through = False
     try:
@@ -92,8 +96,14 @@ async def run_first(
         if not is_through:
             await listener.end()
     if listener.is_marked:
-        return Waiting(session, listener, second)
+        return Waiting(session, listener)
     return listener.execution(timed_out=not is_through, seconds=time.monotonic() - began)
+
+
+def word_to_go(env: Mapping[str, str]) -> bytes:
+    """What a waiting command reads: its environment, in as many lines as it says."""
+    text = exports(env)
+    return f"{text.count(chr(10)) + 1}\n{text}\n".encode()
 
 
 class StagedListener(Listener):

@@ -7,13 +7,14 @@ import shlex
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
 import anyio
 
 from ogc_async.errors import TransferFailed
-from ogc_async.ssh.archive import MANIFEST, Packer, PushFile, manifest, unpack
+from ogc_async.ssh.archive import KEPT, MANIFEST, Packer, PushFile, manifest, unpack
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, run
 from ogc_async.ssh.sftp import pull_by_sftp, push_by_sftp
@@ -60,7 +61,7 @@ async def push(
     """Put files below ``remote_path`` (relative to the login folder, or absolute), over what is there.
 
     One tar stream; SFTP where the node has no tar. ``then`` is a shell command to run afterwards, down the same
-    channel, and ``ahead`` one that waits there after it; where it could not, there is none in ``waiting``. Raises
+    channel, and ``ahead`` one that waits there after it. Where that one does not, there is none in ``waiting``. Raises
     ``TransferFailed``.
     """
     if session.is_windows:
@@ -76,7 +77,7 @@ async def push(
         return Pushed(tuple(files), _text(done.said), done)
     if done.exit_code == NO_SUCH_COMMAND:
         await push_by_sftp(session, files, remote_path, timeout_s)
-        return Pushed(tuple(files), await _say(session, then, timeout_s) if then else "")
+        return replace(await _look(session, then, ahead, timeout_s), files=tuple(files))
     if done.exit_code != 0:
         raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path}: {_why(done)}")
     return Pushed(tuple(files), _text(done.output))
@@ -100,7 +101,7 @@ async def push_changed(
     held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
     changed = [each for each in files if each.line not in held]
     if not changed:
-        return Pushed((), await _say(session, then, timeout_s) if then else "")
+        return await _look(session, then, ahead, timeout_s)
     sent = changed if session.is_windows else [*changed, _ledger(files, held)]
     pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then, ahead=ahead)
     return replace(pushed, files=tuple(changed))
@@ -160,8 +161,15 @@ def _ledger(files: Sequence[PushFile], held: Iterable[str]) -> PushFile:
     """What the node holds from now on: these files, and those of earlier pushes that are still as they were."""
     given = {each.path for each in files}
     others = [line for line in sorted(held) if path_of(line) not in given]
-    is_common = not others and all(each.is_common for each in files)
-    return manifest([*(each.line for each in files), *others], is_common=is_common)
+    if not others and all(each.is_common for each in files):
+        return _common_ledger(tuple(each.line for each in files))
+    return manifest([*(each.line for each in files), *others])
+
+
+@lru_cache(KEPT)
+def _common_ledger(lines: tuple[str, ...]) -> PushFile:
+    """The same for every node that is given nothing else."""
+    return manifest(lines, is_common=True)
 
 
 async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:
@@ -178,17 +186,20 @@ async def _held(session: Session, files: Sequence[PushFile], remote_path: str, t
     return still_held(_text(done.output))
 
 
+async def _look(session: Session, then: str, ahead: str, timeout_s: float) -> Pushed:
+    """What comes after a push, where there is nothing to push."""
+    if not then:
+        return Pushed(())
+    done = await _do(session, then, ahead, stdin=(), timeout_s=timeout_s)
+    return Pushed((), _text(done.said), done) if isinstance(done, Waiting) else Pushed((), _text(done.output))
+
+
 async def _do(
     session: Session, command: str, ahead: str, *, stdin: Sequence[bytes], timeout_s: float
 ) -> Execution | Waiting:
     if ahead:
         return await run_first(session, command, ahead, stdin=stdin, timeout_s=timeout_s, output_limit=SAID_LIMIT)
     return await run(session, command, stdin=stdin, timeout_s=timeout_s, output_limit=SAID_LIMIT)
-
-
-async def _say(session: Session, command: str, timeout_s: float) -> str:
-    done = await run(session, command, timeout_s=timeout_s, output_limit=SAID_LIMIT)
-    return _text(done.output)
 
 
 def _text(said: bytes) -> str:
