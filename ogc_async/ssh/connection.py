@@ -122,7 +122,7 @@ class Connector:
         _quieten()
         self._jump = jump
         self._redaction = redaction
-        self._gate = anyio.CapacityLimiter(max_handshakes)
+        self._gate = asyncio.Semaphore(max_handshakes)
         self._sleep = sleep
         self._clock = clock or asyncio.get_running_loop().time
         self._rng = rng or random.Random()  # noqa: S311  # spreads retries, hides nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -117,10 +118,7 @@ async def _wait(listener: Listener, grew: Grew | None) -> None:
         await listener.closed.wait()
         return
     pause_s, told = GROWTH_S, 0
-    while not listener.closed.is_set():
-        with anyio.move_on_after(pause_s):
-            await listener.closed.wait()
-            return
+    while not await listener.closed_within(pause_s):
         pause_s = min(2 * pause_s, LONGEST_GROWTH_S)
         output, size = listener.so_far()
         if size > told:
@@ -142,6 +140,7 @@ class Listener(asyncssh.SSHClientSession[bytes]):
     ) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.closed = anyio.Event()
+        self._woken = asyncio.Event()
         self._room = anyio.Event()
         self._room.set()
         self._output: BoundedBuffer = RedactedBuffer(output_limit, Redaction() if is_split else redaction, heard)
@@ -167,6 +166,17 @@ class Listener(asyncssh.SSHClientSession[bytes]):
         if self.channel is not None:
             with suppress(BrokenPipeError):
                 self.channel.write_eof()
+
+    async def closed_within(self, pause_s: float) -> bool:
+        """Wait for the end, but no longer; a timer alone costs less than a scope with a deadline."""
+        self._woken = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(pause_s, self._woken.set)
+        try:
+            if not self.closed.is_set():
+                await self._woken.wait()
+        finally:
+            timer.cancel()
+        return self.closed.is_set()
 
     async def end(self) -> None:
         """Ask the command to end, then kill it, then close its channel; OpenSSH signals the whole process group.
@@ -218,6 +228,7 @@ class Listener(asyncssh.SSHClientSession[bytes]):
             buffer.end()
         self._room.set()
         self.closed.set()
+        self._woken.set()
 
     def execution(self, *, timed_out: bool, seconds: float) -> Execution:
         """What has come in so far."""
