@@ -13,6 +13,8 @@ JOBS ?= 3
 TEST_TIMEOUT_S ?= 3600
 # Certificates that this machine trusts count, as they do for pip: an office's own index works too.
 export UV_SYSTEM_CERTS := 1
+# What Python compiles it keeps, also where somebody's shell says otherwise: programs start in half the time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test crash check bench bench-full bench-report fan-out throttle readme format lock clean

@@ -3,26 +3,30 @@
 One or many: given one layout or one node id a verb answers for that one and raises what went wrong with it; given
 many it answers for each, failures beside successes, and raises only what concerns them all. ``app`` is the
 :class:`~ogc_async.state.App` to work in, the default one if it is not given.
+
+What does a verb's work is imported at its first call: SSH and templates take longer than all the rest, and who only
+asks what is on record needs neither.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from ogc_async.actions.bring_up import bring_up_layouts
-from ogc_async.actions.context import NodeIds, as_ids, connected_engine, layouts_of, open_context
-from ogc_async.actions.copy_files import ARTIFACTS, pull_artifacts_of, pull_from_nodes, push_to_nodes
-from ogc_async.actions.deploy_nodes import deploy_to_nodes
-from ogc_async.actions.launch_nodes import LayoutLike, launch_layouts
-from ogc_async.actions.reconcile import plan_sync, sync_all
-from ogc_async.actions.run_commands import run_on_nodes, run_scripts_on_nodes
-from ogc_async.actions.tear_down import tear_down_nodes
-from ogc_async.actions.trust import known_hosts_of
+from ogc_async.actions.context import (
+    ARTIFACTS,
+    LayoutLike,
+    NodeIds,
+    as_ids,
+    connected_engine,
+    layouts_of,
+    open_context,
+)
 from ogc_async.aio.blocking import Call, blocking, verb
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user as create_user_row
+from ogc_async.lazy import lazy_module
 from ogc_async.settings import login_name
 from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
@@ -37,6 +41,27 @@ from ogc_async.types import (
     UpResult,
     UserSnapshot,
 )
+
+if TYPE_CHECKING:
+    from ogc_async.actions import (
+        bring_up,
+        copy_files,
+        deploy_nodes,
+        launch_nodes,
+        reconcile,
+        run_commands,
+        tear_down,
+        trust,
+    )
+else:
+    bring_up = lazy_module("ogc_async.actions.bring_up")
+    copy_files = lazy_module("ogc_async.actions.copy_files")
+    deploy_nodes = lazy_module("ogc_async.actions.deploy_nodes")
+    launch_nodes = lazy_module("ogc_async.actions.launch_nodes")
+    reconcile = lazy_module("ogc_async.actions.reconcile")
+    run_commands = lazy_module("ogc_async.actions.run_commands")
+    tear_down = lazy_module("ogc_async.actions.tear_down")
+    trust = lazy_module("ogc_async.actions.trust")
 
 
 @overload
@@ -56,10 +81,10 @@ async def launch_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App |
     """
     context = await open_context(app)
     if isinstance(layouts, Layout | Mapping):
-        result = await launch_layouts([_one_of(Layout.of(layouts))], context)
+        result = await launch_nodes.launch_layouts([_one_of(Layout.of(layouts))], context)
         result.raise_for_failures()
         return result[0]
-    return await launch_layouts([Layout.of(layout) for layout in layouts], context)
+    return await launch_nodes.launch_layouts([Layout.of(layout) for layout in layouts], context)
 
 
 @overload
@@ -77,10 +102,10 @@ async def up_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App | Non
     """
     context = await open_context(app)
     if isinstance(layouts, Layout | Mapping):
-        result = await bring_up_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result = await bring_up.bring_up_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
         result.raise_for_failures()
         return _one_or_many(list(result.deployed), is_single=True)
-    return await bring_up_layouts([Layout.of(layout) for layout in layouts], context)
+    return await bring_up.bring_up_layouts([Layout.of(layout) for layout in layouts], context)
 
 
 @overload
@@ -99,7 +124,9 @@ async def deploy_async(nodes: int | NodeIds, *, rerun: bool = False, app: App | 
     result's ``error``.
     """
     node_ids, is_single = await as_ids(nodes)
-    return _one_or_many(await deploy_to_nodes(node_ids, await open_context(app), rerun=rerun), is_single=is_single)
+    return _one_or_many(
+        await deploy_nodes.deploy_to_nodes(node_ids, await open_context(app), rerun=rerun), is_single=is_single
+    )
 
 
 @overload
@@ -119,7 +146,9 @@ async def exec_async(
     ``timeout_s`` seconds (the layout's or the settings' step timeout, if not given) end the command on the node too.
     """
     node_ids, is_single = await as_ids(nodes)
-    return _one_or_many(await run_on_nodes(node_ids, command, await open_context(app), timeout_s), is_single=is_single)
+    return _one_or_many(
+        await run_commands.run_on_nodes(node_ids, command, await open_context(app), timeout_s), is_single=is_single
+    )
 
 
 @overload
@@ -131,7 +160,7 @@ async def exec_scripts_async(nodes: int | NodeIds, folder: str | Path, *, app: A
     """Push another folder of scripts to each node and run it; results and errors as for :func:`deploy_async`."""
     node_ids, is_single = await as_ids(nodes)
     context = await open_context(app)
-    return _one_or_many(await run_scripts_on_nodes(node_ids, Path(folder), context), is_single=is_single)
+    return _one_or_many(await run_commands.run_scripts_on_nodes(node_ids, Path(folder), context), is_single=is_single)
 
 
 @overload
@@ -157,7 +186,7 @@ async def push_files_async(
     """
     node_ids, is_single = await as_ids(nodes)
     patterns = [files] if isinstance(files, str | Path) else list(files)
-    results = await push_to_nodes(node_ids, patterns, await open_context(app), remote_path)
+    results = await copy_files.push_to_nodes(node_ids, patterns, await open_context(app), remote_path)
     return _one_or_many(results, is_single=is_single)
 
 
@@ -180,7 +209,7 @@ async def pull_files_async(
     """
     node_ids, is_single = await as_ids(nodes)
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
-    results = await pull_from_nodes(node_ids, wanted, await open_context(app), Path(folder))
+    results = await copy_files.pull_from_nodes(node_ids, wanted, await open_context(app), Path(folder))
     return _one_or_many(results, is_single=is_single)
 
 
@@ -196,7 +225,7 @@ def pull_artifacts_async(
 async def pull_artifacts_async(nodes: int | NodeIds, folder: str | Path = ARTIFACTS, *, app: App | None = None) -> Any:
     """Fetch what each node's layout names as ``artifacts``, to ``artifacts/<node>``; as :func:`pull_files_async`."""
     node_ids, is_single = await as_ids(nodes)
-    results = await pull_artifacts_of(node_ids, await open_context(app), Path(folder))
+    results = await copy_files.pull_artifacts_of(node_ids, await open_context(app), Path(folder))
     return _one_or_many(results, is_single=is_single)
 
 
@@ -204,7 +233,7 @@ async def pull_artifacts_async(nodes: int | NodeIds, folder: str | Path = ARTIFA
 async def known_hosts_async(nodes: NodeIds | None = None, *, app: App | None = None) -> str:
     """A ``known_hosts`` file for OpenSSH: the verified host keys of these nodes, or of all that run."""
     node_ids = None if nodes is None else (await as_ids(nodes))[0]
-    return await known_hosts_of(node_ids, await open_context(app))
+    return await trust.known_hosts_of(node_ids, await open_context(app))
 
 
 @overload
@@ -224,7 +253,7 @@ async def teardown_async(
     One node: returns its id or raises; many: returns the ids that are gone, with ``.failures`` and ``.leftovers``.
     """
     node_ids, is_single = await as_ids(nodes)
-    result = await tear_down_nodes(node_ids, await open_context(app), force=force, only_db=only_db)
+    result = await tear_down.tear_down_nodes(node_ids, await open_context(app), force=force, only_db=only_db)
     if is_single:
         result.raise_for_failures()
         return result[0]
@@ -237,7 +266,7 @@ async def plan_async(spec: Spec | None = None, *, app: App | None = None) -> Syn
 
     The spec's layouts count for the scale; without a spec, only what broke off or got lost is looked for.
     """
-    return await plan_sync(layouts_of(spec, app), await open_context(app))
+    return await reconcile.plan_sync(layouts_of(spec, app), await open_context(app))
 
 
 @verb
@@ -250,7 +279,7 @@ async def sync_async(spec: Spec | None = None, *, plan: SyncPlan | None = None, 
     process works on are left to it. ``plan`` is done exactly as it says, or, where things have changed since, not at
     all: ``PlanOutdated``.
     """
-    return await sync_all(layouts_of(spec, app), await open_context(app), plan)
+    return await reconcile.sync_all(layouts_of(spec, app), await open_context(app), plan)
 
 
 @verb

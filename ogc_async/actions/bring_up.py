@@ -32,7 +32,7 @@ async def bring_up_layouts(layouts: Sequence[Layout], context: Context) -> UpRes
         if isinstance(event, NodeMoved) and event.state is NodeState.RUNNING:
             up.send_nowait(event.node_id)
 
-    async with Record(context.engine, context.events, DEPLOY, nodes=scale) as record:
+    async with Record(context, DEPLOY, nodes=scale) as record:
         fleet = Fleet(context, record)
         flow = _Flow(context, fleet, Scripting(context, fleet, record))
         own = Events()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ogc_async import db, state
 from ogc_async.db import Engine
@@ -16,6 +18,12 @@ from ogc_async.settings import Settings
 from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
 from ogc_async.types import NodeFailure, NodeSnapshot, NodeState, UserSnapshot
+
+LayoutLike = Layout | Mapping[str, Any]
+"""A layout, or its ``as_dict()``."""
+
+ARTIFACTS = Path("artifacts")
+"""Where what nodes leave behind goes, a folder for each."""
 
 NodeIds = Iterable[int] | Awaitable[Iterable[int]]
 """Many nodes, or a call of ``launch_async`` that was not awaited yet."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from ogc_async.actions.context import Context
+from ogc_async.actions.context import ARTIFACTS, Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.db.nodes import get_nodes
@@ -23,9 +23,6 @@ from ogc_async.ssh.connection import Session
 from ogc_async.ssh.transfer import pull, push_changed
 from ogc_async.types import DeployResult, NodeSnapshot, StepResult, StepState
 
-ARTIFACTS = Path("artifacts")
-"""Where what nodes leave behind goes, a folder for each."""
-
 Copy = Callable[[], Awaitable[Sequence[str | Path]]]
 
 
@@ -37,7 +34,7 @@ async def push_to_nodes(
     nodes = await get_nodes(context.engine, node_ids)
     files = await anyio.to_thread.run_sync(read_files, given)
     packer = Packer()
-    async with Record(context.engine, context.events, "push", nodes=len(nodes)) as record:
+    async with Record(context, "push", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
@@ -77,7 +74,7 @@ async def _pull(
 ) -> list[DeployResult]:
     nodes = await get_nodes(context.engine, node_ids)
     fetched: dict[int, tuple[Path, ...]] = {}
-    async with Record(context.engine, context.events, "pull", nodes=len(nodes)) as record:
+    async with Record(context, "pull", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
 
         async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:

@@ -20,7 +20,7 @@ async def deploy_to_nodes(node_ids: Sequence[int], context: Context, *, rerun: b
     """
     nodes = await get_nodes(context.engine, node_ids)
     history = await last_steps(context.engine, node_ids)
-    async with Record(context.engine, context.events, DEPLOY, nodes=len(node_ids)) as record:
+    async with Record(context, DEPLOY, nodes=len(node_ids)) as record:
         fleet = Fleet(context, record)
         scripting = Scripting(context, fleet, record)
         if scripting.has_templates(nodes):

@@ -83,7 +83,10 @@ class Fleet:
 
     @asynccontextmanager
     async def session(self, node: NodeSnapshot) -> AsyncIterator[Session]:
-        """An SSH session to the node; at first contact its host key goes on record, by the cloud's word if it can."""
+        """An SSH session to the node, by the host key on record; where there is none, the one shown goes there.
+
+        Before that, the cloud is asked for its word on it, if it has one.
+        """
         layout = self.layout_of(node)
         limit = layout.timeouts.ssh or self._context.settings.ogc_ssh_timeout_s
         session = await self._connector(layout).connect(_target(node, layout), timeout_s=limit)

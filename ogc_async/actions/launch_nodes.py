@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -36,8 +35,6 @@ from ogc_async.types import (
 )
 
 log = logging.getLogger(__name__)
-
-LayoutLike = Layout | Mapping[str, Any]
 
 
 async def launch_layouts(layouts: Sequence[Layout], context: Context) -> LaunchResult:

@@ -11,13 +11,12 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import anyio
 
 from ogc_async.actions.context import Context, failure
-from ogc_async.actions.launch_nodes import launch_layouts
 from ogc_async.actions.lease import Lease
-from ogc_async.actions.tear_down import release_layouts, tear_down_nodes
 from ogc_async.actions.watch import Watch, judge_boot
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.leases import find_leases
@@ -31,7 +30,9 @@ from ogc_async.db.nodes import (
     record_instances,
     record_running,
 )
+from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import DeadlineExceeded, OgcError, PlanOutdated, ProviderError, SettingsError
+from ogc_async.lazy import lazy_module
 from ogc_async.plan import Found, World, doubtful, find_changes
 from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
@@ -50,6 +51,13 @@ from ogc_async.types import (
     TeardownResult,
 )
 from ogc_async.types.launch import TAG_SCOPE
+
+if TYPE_CHECKING:
+    from ogc_async.actions import launch_nodes, tear_down
+else:
+    # Who only asks what would be done launches nothing and logs in nowhere.
+    launch_nodes = lazy_module("ogc_async.actions.launch_nodes")
+    tear_down = lazy_module("ogc_async.actions.tear_down")
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +86,7 @@ async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPl
         await run.recover()
         launched, torn_down = await run.scale(layouts)
         await run.release()
+        await interrupt_forsaken(context.engine, "its process ended before it")
     return SyncResult(plan, launched, torn_down, tuple(run.failures))
 
 
@@ -112,9 +121,9 @@ class _Sync:
             if (count := sum(each.layout == layout.name for each in self._of(ChangeKind.ADD)))
         ]
         surplus = [change.node_id for change in self._of(ChangeKind.REMOVE)]
-        launched = await launch_layouts(missing, self.context) if missing else LaunchResult()
+        launched = await launch_nodes.launch_layouts(missing, self.context) if missing else LaunchResult()
         torn_down = (
-            await tear_down_nodes(surplus, self.context, force=False, only_db=False, lease=self.lease)
+            await tear_down.tear_down_nodes(surplus, self.context, force=False, only_db=False, lease=self.lease)
             if surplus
             else TeardownResult()
         )
@@ -126,7 +135,7 @@ class _Sync:
         emptied = {
             each for each in await find_emptied(self.context.engine, since) if _is_served(each[:2], self.context)
         }
-        self.failures += await release_layouts(emptied, self.context)
+        self.failures += await tear_down.release_layouts(emptied, self.context)
 
     def _of(self, *kinds: ChangeKind) -> list[Change]:
         return [change for change in self.changes if change.kind in kinds]
@@ -157,7 +166,7 @@ class _Sync:
 
     async def _finish(self, node_ids: list[int]) -> None:
         # Artifacts were fetched and teardown scripts run before the node was marked: only the end is missing.
-        result = await tear_down_nodes(node_ids, self.context, force=True, only_db=False, lease=self.lease)
+        result = await tear_down.tear_down_nodes(node_ids, self.context, force=True, only_db=False, lease=self.lease)
         self.failures += [*result.failures, *result.leftovers]
 
     async def _reap(self, provider: Provider, changes: list[Change]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,14 +11,19 @@ from typing import Self
 
 import anyio
 
+from ogc_async.actions.context import Context
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.finish import outlast
-from ogc_async.db import Engine
 from ogc_async.db.results import Notes, StepStart, write_notes
-from ogc_async.events import Events, OutputArrived, StepFinished, StepStarted
+from ogc_async.errors import StoreError
+from ogc_async.events import OutputArrived, StepFinished, StepStarted
 from ogc_async.types import NodeSnapshot, StepResult, StepState
 
+log = logging.getLogger(__name__)
+
 RECORD_TIMEOUT_S = 10.0
+RENEWALS = 3
+"""Times in a lease's length that steps are said to go on: two may fail."""
 
 INTERVAL_S = 0.0005
 LONGEST_INTERVAL_S = 0.1
@@ -49,29 +55,43 @@ class Pinned:
     host_key: str
 
 
-Note = StepStart | Ended | Grown | Pinned
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """Steps that still run."""
+
+    action_ids: frozenset[int]
+
+
+Note = StepStart | Ended | Grown | Pinned | GoingOn
 
 
 class Record:
     """Open for one verb's duration; leaving it waits, within bounds, until everything is written.
 
-    ``nodes`` is how many of them will report.
+    ``nodes`` is how many of them will report. Meanwhile it says again and again which steps still run: what is silent
+    for longer than a lease was left by a process that is no more.
     """
 
-    def __init__(self, engine: Engine, events: Events, kind: str, *, nodes: int = 1) -> None:
-        self._engine = engine
-        self._events = events
+    def __init__(self, context: Context, kind: str, *, nodes: int = 1) -> None:
+        self._engine = context.engine
+        self._events = context.events
+        self._lease_s = context.settings.ogc_lease_s
         self._kind = kind
+        self._running: set[int] = set()
+        self._heart: asyncio.Task[None] | None = None
         interval_s = min(INTERVAL_S * nodes, LONGEST_INTERVAL_S)
-        self._notes: Batcher[StepStart | Ended | Grown | Pinned, int] = Batcher(self._write, interval_s=interval_s)
+        self._notes: Batcher[Note, int] = Batcher(self._write, interval_s=interval_s)
 
     async def __aenter__(self) -> Self:
         await self._notes.__aenter__()
+        self._heart = asyncio.create_task(self._beat())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._heart is not None:
+            self._heart.cancel()
         await self._notes.__aexit__(kind, error, trace)
 
     async def pin_host_key(self, node: NodeSnapshot, host_key: str) -> None:
@@ -115,14 +135,25 @@ class Record:
 
     async def _write(self, items: list[Note]) -> Sequence[int]:
         """The ids of the actions that began; for anything else, nothing of a meaning."""
-        notes = sort_notes(items)
-        begun = iter(await write_notes(self._engine, notes))
-        return [next(begun) if isinstance(item, StepStart) else 0 for item in items]
+        notes = sort_notes(items, self._lease_s)
+        begun = await write_notes(self._engine, notes)
+        self._running = (self._running | set(begun)) - notes.ends.keys()
+        ids = iter(begun)
+        return [next(ids) if isinstance(item, StepStart) else 0 for item in items]
+
+    async def _beat(self) -> None:
+        while True:
+            await anyio.sleep(self._lease_s / RENEWALS)
+            try:
+                if self._running:
+                    await self._notes.submit(GoingOn(frozenset(self._running)))
+            except StoreError as error:
+                log.warning("%d steps were not said to go on: %s", len(self._running), error)
 
 
-def sort_notes(items: Sequence[Note]) -> Notes:
+def sort_notes(items: Sequence[Note], lease_s: float) -> Notes:
     """What came together, by kind."""
-    notes = Notes()
+    notes = Notes(lease_s=lease_s)
     for item in items:
         match item:
             case StepStart():
@@ -133,6 +164,8 @@ def sort_notes(items: Sequence[Note]) -> Notes:
                 notes.growth[action_id] = (output, size)
             case Pinned(node_id, host_key):
                 notes.host_keys[node_id] = host_key
+            case GoingOn(action_ids):
+                notes.going_on |= action_ids
     return notes
 
 

@@ -23,7 +23,7 @@ async def run_on_nodes(
     """Run one shell command on every node, in the login folder: a result a node, in the order asked."""
     _check(command)
     nodes = await get_nodes(context.engine, node_ids)
-    async with Record(context.engine, context.events, "exec", nodes=len(nodes)) as record:
+    async with Record(context, "exec", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
         scripting = Scripting(context, fleet, record, tuple(nodes))
 
@@ -44,7 +44,7 @@ async def run_scripts_on_nodes(node_ids: Sequence[int], folder: Path, context: C
     nodes = await get_nodes(context.engine, node_ids)
     everyone = await find_nodes(context.engine, states={NodeState.RUNNING})
     scripts = read_scripts(folder, base=folder)
-    async with Record(context.engine, context.events, "exec", nodes=len(nodes)) as record:
+    async with Record(context, "exec", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
         scripting = Scripting(context, fleet, record, tuple(everyone))
 

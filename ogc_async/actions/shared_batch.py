@@ -9,15 +9,15 @@ from ogc_async.actions.preflight import Checked
 from ogc_async.actions.watch import describe_request
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.db import Engine
-from ogc_async.db.nodes import move_nodes, record_instances
+from ogc_async.db.nodes import record_asked, record_instances
 from ogc_async.errors import ProviderError, Throttled
 from ogc_async.plan import Batch, find_instances, launch_request, offers
+from ogc_async.ssh.hostkeys import new_host_key
 from ogc_async.types import (
     Instance,
     LaunchFailure,
     LaunchRequest,
     NodeSnapshot,
-    NodeState,
     Offer,
     Prepared,
     UserSnapshot,
@@ -25,13 +25,18 @@ from ogc_async.types import (
 
 
 class SharedBatch:
-    """One batch's way to the cloud and back. Each step is taken once, however many callers ask for it."""
+    """One batch's way to the cloud and back. Each step is taken once, however many callers ask for it.
+
+    Its machines' host key, where they can be given one, is made here: the private half goes into the launch call and
+    nowhere else, and is forgotten with the batch.
+    """
 
     def __init__(self, engine: Engine, user: UserSnapshot, batch: Batch, checked: Checked) -> None:
         self.batch = batch
         self._engine = engine
         self._user = user
         self._checked = checked
+        self._host_key = new_host_key() if checked.can_inject else None
         self._nodes: list[NodeSnapshot] = []
         self._calls: SingleFlight[str, Any] = SingleFlight(keep_s=float("inf"))
 
@@ -54,10 +59,11 @@ class SharedBatch:
             scope=self._user.scope,
             public_key=self._checked.public_key,
             ssh_port=self._checked.ssh_port,
+            host_key=self._host_key,
         )
 
     async def begin(self) -> set[int]:
-        """Note that the cloud is about to be asked; the nodes that are still its own, by id."""
+        """Note that the cloud is about to be asked, and for which host key; the nodes that are still its own, by id."""
         begun: set[int] = await self._calls.run("begin", self._begin)
         return begun
 
@@ -67,8 +73,9 @@ class SharedBatch:
         return answers
 
     async def _begin(self) -> set[int]:
-        ids = [node.id for node in self._nodes]
-        return await move_nodes(self._engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+        # On record before the call: should this process die, whoever adopts the machines knows them by it.
+        public = self._host_key.public if self._host_key else None
+        return await record_asked(self._engine, [node.id for node in self._nodes], public)
 
     async def _ask(self, prepared: Prepared) -> Mapping[int, Instance | ProviderError]:
         begun = await self.begin()

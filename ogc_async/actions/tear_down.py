@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 
-from ogc_async.actions.context import Context, failure
+from ogc_async.actions.context import ARTIFACTS, Context, failure
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.lease import Lease
 from ogc_async.actions.record import Record
@@ -31,7 +30,6 @@ from ogc_async.types import (
     TeardownResult,
 )
 
-ARTIFACTS = Path("artifacts")
 Firewall = tuple[str, str, str]
 """Provider, region and layout: what has a firewall of its own."""
 
@@ -107,7 +105,7 @@ class _Teardown:
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
         everyone = await find_nodes(self.context.engine, states={NodeState.RUNNING})
-        async with Record(self.context.engine, self.context.events, "teardown") as record:
+        async with Record(self.context, "teardown") as record:
             fleet = Fleet(self.context, record)
             scripting = Scripting(self.context, fleet, record, tuple(everyone))
             running = [node for node in nodes if node.state is NodeState.RUNNING]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from ogc_async.aio.loop_scope import close_loop_scope
 from ogc_async.errors import InsideEventLoop
 
 P = ParamSpec("P")
@@ -19,11 +18,11 @@ SUFFIX = "_async"
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T], twin: str, name: str) -> T:
-    """Run ``coroutine`` in a loop of its own, and close what that loop made before it ends."""
+    """Run ``coroutine`` in a loop of its own; what that loop made is closed with it."""
     if _is_inside_loop():
         coroutine.close()
         raise InsideEventLoop(twin, name)
-    return asyncio.run(_scoped(coroutine))
+    return asyncio.run(coroutine)
 
 
 def blocking(verb: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -122,13 +121,6 @@ def verb(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Call[T]]:
         return Call(function(*args, **kwargs), function.__name__)
 
     return call
-
-
-async def _scoped(coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        return await coroutine
-    finally:
-        await close_loop_scope()
 
 
 def _is_inside_loop() -> bool:

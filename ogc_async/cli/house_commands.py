@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ogc_async.cli.lazy import lazy_module
 from ogc_async.cli.options import Yes
 from ogc_async.cli.registry import command
+from ogc_async.lazy import lazy_module
 
 if TYPE_CHECKING:
     from ogc_async.cli import complete, demo, house_work, key_pair_work, sandbox_work

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ogc_async.cli.lazy import lazy_module
 from ogc_async.cli.options import (
     All,
     AlsoGone,
@@ -25,6 +24,7 @@ from ogc_async.cli.options import (
     Yes,
 )
 from ogc_async.cli.registry import command
+from ogc_async.lazy import lazy_module
 
 if TYPE_CHECKING:
     from ogc_async.cli import fleet_work, inspect_work, ssh_work

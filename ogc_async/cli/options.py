@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ogc_async.cli.lazy import lazy_module
+from ogc_async.lazy import lazy_module
 from ogc_async.types import NodeState
 
 if TYPE_CHECKING:

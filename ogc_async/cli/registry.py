@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ogc_async.cli.invocation import current
-from ogc_async.cli.lazy import lazy_module
+from ogc_async.lazy import lazy_module
 
 if TYPE_CHECKING:
     from ogc_async.cli import logs

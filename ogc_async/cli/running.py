@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, NoReturn, TypeVar
 
 from ogc_async.actions.timeline import timeline_kept
-from ogc_async.aio.loop_scope import close_loop_scope
 from ogc_async.cli.invocation import EXIT_INTERRUPTED, current
 from ogc_async.cli.mistakes import Interrupted, error_document
 from ogc_async.cli.progress import Display, PlainLines, display
@@ -53,7 +52,6 @@ async def _perform(
     app: App, work: Callable[[], Coroutine[Any, Any, T]], tally: Tally, listeners: Sequence[Subscriber]
 ) -> T:
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(close_loop_scope)
         await stack.enter_async_context(timeline_kept(app, tally.title))
         is_quiet = current.is_json or bool(listeners)
         shown = stack.enter_context(display(tally, is_quiet=is_quiet))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ogc_async.cli.lazy import lazy_module
 from ogc_async.cli.options import (
     All,
     Export,
@@ -23,6 +22,7 @@ from ogc_async.cli.options import (
     Yes,
 )
 from ogc_async.cli.registry import command
+from ogc_async.lazy import lazy_module
 
 if TYPE_CHECKING:
     from ogc_async.cli import fleet_work, spec_work

@@ -84,6 +84,18 @@ async def move_nodes(
         return await _move(connection, node_ids, to=to, came_from=came_from, reason=reason)
 
 
+async def record_asked(engine: Engine, node_ids: Collection[int], host_key: str | None) -> set[int]:
+    """Move these nodes from ``planned`` to ``launching``, with the host key that their machines are given, if any.
+
+    Answers the ids moved. No cloud has heard of the key before.
+    """
+    known = {} if host_key is None else {"host_key": host_key}
+    async with engine.transaction() as connection:
+        return await _move(
+            connection, node_ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}, reason=None, also=known
+        )
+
+
 async def record_instances(engine: Engine, instances: Mapping[int, Instance]) -> None:
     """Note which machine is which node's, by node id."""
     async with engine.transaction() as connection:
@@ -100,11 +112,11 @@ async def record_running(engine: Engine, instances: Mapping[int, Instance]) -> s
 
 
 async def renew_tokens(engine: Engine, renewals: Mapping[int, Renewal]) -> set[int]:
-    """Plan nodes anew, without a machine, under another token; the ids moved."""
+    """Plan nodes anew, without a machine or what was known of one, under another token; the ids moved."""
     came_from = {NodeState.PLANNED, NodeState.LAUNCHING}
     async with engine.transaction() as connection:
         moved = await _move(connection, renewals, to=NodeState.PLANNED, came_from=came_from, reason=None)
-        values = {node_id: asdict(renewals[node_id]) | {"instance_id": None} for node_id in moved}
+        values = {node_id: asdict(renewals[node_id]) | {"instance_id": None, "host_key": None} for node_id in moved}
         await _update_each(connection, values)
     return moved
 
@@ -199,10 +211,11 @@ async def _move(
     to: NodeState,
     came_from: Collection[NodeState],
     reason: str | None,
+    also: Mapping[str, Any] | None = None,
 ) -> set[int]:
     """The one place where a state is written. Rows are locked in one order, so that no two movers block each other."""
     moment = now()
-    values: dict[str, Any] = {"state": to, "updated_at": moment, "reason": reason}
+    values: dict[str, Any] = {"state": to, "updated_at": moment, "reason": reason, **(also or {})}
     if to in MOMENTS:
         values[MOMENTS[to]] = moment
     moved: set[int] = set()

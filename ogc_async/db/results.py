@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
@@ -16,6 +16,7 @@ from ogc_async.db.nodes import pin_keys
 from ogc_async.types import StepResult, StepState
 
 CHUNK = 1000
+LEASE_S = 30.0
 DEPLOY = "deploy"
 """The kind of the steps that a later deploy goes on from."""
 
@@ -67,28 +68,23 @@ class Notes:
     ends: dict[int, StepResult] = field(default_factory=dict)
     host_keys: dict[int, str] = field(default_factory=dict)
     """Of nodes, by their ids."""
+    going_on: set[int] = field(default_factory=set)
+    """Steps whose process says that it still lives."""
+    lease_s: float = LEASE_S
+    """How long that is believed of what begins or goes on."""
 
 
 async def write_notes(engine: Engine, notes: Notes) -> list[int]:
     """Write all of it; returns the ids of the actions that began, in order."""
     moment = now()
+    until = moment + timedelta(seconds=notes.lease_s)
     async with engine.transaction() as connection:
-        ids = await _insert(connection, [_started(start, moment) for start in notes.starts])
+        ids = await _insert(connection, [_started(start, moment, until) for start in notes.starts])
+        await _update(connection, [{"action_id": each, "lease_until": until} for each in sorted(notes.going_on)])
         await _update(connection, _grown(notes.growth), Action.state == StepState.RUNNING)
         await _update(connection, [_ended(action_id, end, moment) for action_id, end in notes.ends.items()])
         await pin_keys(connection, notes.host_keys)
     return ids
-
-
-async def start_actions(engine: Engine, starts: Sequence[StepStart]) -> list[int]:
-    """Put steps on record as ``running``; the actions' ids, in order."""
-    return await write_notes(engine, Notes(starts=list(starts)))
-
-
-async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None:
-    """Note how steps ended, by action id."""
-    if ends:
-        await write_notes(engine, Notes(ends=dict(ends)))
 
 
 async def last_steps(engine: Engine, node_ids: Collection[int]) -> dict[int, dict[str, LastStep]]:
@@ -106,13 +102,14 @@ async def last_steps(engine: Engine, node_ids: Collection[int]) -> dict[int, dic
     return found
 
 
-async def interrupt_actions(engine: Engine, node_ids: Collection[int], reason: str) -> None:
-    """Mark what still counts as running on these nodes as interrupted: whoever ran it is no more."""
-    values = {"state": StepState.INTERRUPTED, "error": reason, "finished_at": now()}
+async def interrupt_forsaken(engine: Engine, reason: str) -> set[int]:
+    """Mark steps as interrupted whose process has been silent for longer than it said: the actions' ids."""
+    moment = now()
+    is_forsaken = or_(Action.lease_until.is_(None), Action.lease_until < moment)
+    values = {"state": StepState.INTERRUPTED, "error": reason, "finished_at": moment}
     async with engine.transaction() as connection:
-        for chunk in _chunked(node_ids):
-            running = (Action.node_id.in_(chunk), Action.state == StepState.RUNNING)
-            await connection.execute(update(Action).where(*running).values(values))
+        found = update(Action).where(Action.state == StepState.RUNNING, is_forsaken)
+        return set((await connection.scalars(found.values(values).returning(Action.id))).all())
 
 
 async def node_actions(engine: Engine, node_id: int) -> list[ActionSnapshot]:
@@ -143,7 +140,7 @@ async def _update(connection: AsyncConnection, rows: list[dict[str, Any]], *wher
     await connection.execute(found.values(sets), rows)
 
 
-def _started(start: StepStart, moment: datetime) -> dict[str, Any]:
+def _started(start: StepStart, moment: datetime, until: datetime) -> dict[str, Any]:
     return {
         "node_id": start.node_id,
         "kind": start.kind,
@@ -153,6 +150,7 @@ def _started(start: StepStart, moment: datetime) -> dict[str, Any]:
         "output": b"",
         "output_bytes": 0,
         "started_at": moment,
+        "lease_until": until,
     }
 
 

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Executable, Result, ScalarResult, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from ogc_async.aio.loop_scope import close_loop_scope
 from ogc_async.db.engine import Engine
 from ogc_async.errors import InsideEventLoop
 
@@ -89,10 +88,7 @@ class BlockingSession:
         try:
             self._run(self._session.close())
         finally:
-            try:
-                self._run(close_loop_scope())
-            finally:
-                self._runner.close()
+            self._runner.close()
 
     def _run(self, work: Awaitable[T]) -> T:
         async def wait() -> T:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
-from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, PoolResetState, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ogc_async.aio.finish import outlast
@@ -21,6 +22,9 @@ READ_ONLY = "ogc_read_only"
 WRITES_LATE = "ogc_writes_late"
 NO_WRITE = ("SELECT", "BEGIN")
 CURSOR_ROWS = 64
+KEPT_OPEN = 2
+"""Connections that wait for their next use: a writer's, since a process writes one transaction at a time, and a
+reader's."""
 LOCKED_PAUSE_S = 0.02
 
 
@@ -31,6 +35,23 @@ class SteadyConnection(aiosqlite.Connection):
     without end by whoever closes the connection. An operation takes ``timeout`` seconds at most: that is how long
     SQLite waits for another writer.
     """
+
+    def __init__(self, path: str, timeout_s: float, **named: Any) -> None:
+        super().__init__(lambda: _open_file(path, timeout_s, **named), CURSOR_ROWS)
+        self._path = path
+        self._file: tuple[int, int] | None = None
+        # A program that ends in disorder is not held up by it.
+        self._thread.daemon = True
+
+    def __del__(self) -> None:
+        """A program that never closes its database ends all the same, and quietly: what it wrote is committed."""
+        if self._connection is not None:
+            self.stop()
+
+    @property
+    def is_in_place(self) -> bool:
+        """The file that is open is still the one at its path: what is written to another would be lost."""
+        return self._file == _identity(self._path)
 
     async def _execute(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if not self._running or self._connection is None:
@@ -46,6 +67,7 @@ class SteadyConnection(aiosqlite.Connection):
                 self._connection = opening.result()
             await self._end()
             raise
+        self._file = _identity(self._path)
         return self
 
     async def close(self) -> None:
@@ -65,39 +87,57 @@ class SteadyConnection(aiosqlite.Connection):
 
 
 def open_sqlite(url: URL, timeout_s: float) -> AsyncEngine:
-    """No pool: an idle connection is a thread, and one that nobody closes would hold up the program's end."""
+    """A few connections stay open: to open one takes a thread and three times as long as a small transaction."""
 
-    def connect(*args: Any, **named: Any) -> SteadyConnection:
-        connection = SteadyConnection(lambda: _open_file(timeout_s, *args, **named), CURSOR_ROWS)
-        # A program that ends in disorder is not held up by it.
-        connection._thread.daemon = True
-        return connection
+    def connect(path: str, **named: Any) -> SteadyConnection:
+        return SteadyConnection(path, timeout_s, **named)
 
     engine = create_async_engine(
-        url, poolclass=NullPool, connect_args={"timeout": timeout_s, "async_creator_fn": connect}
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=KEPT_OPEN,
+        # Readers wait for nobody.
+        max_overflow=-1,
+        # To roll back what is no transaction takes a turn of the thread all the same: `_tidy` looks first.
+        pool_reset_on_return=None,
+        connect_args={"timeout": timeout_s, "async_creator_fn": connect},
     )
 
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A transaction that reads first and writes later would fail where another process wrote in between.
-        options = connection.get_execution_options()
-        if not options.get(WRITES_LATE):
-            connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
-
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        # Until then each statement sees what is committed by then, as on PostgreSQL.
-        word = statement.lstrip()[:6].upper()
-        if word.startswith(NO_WRITE) or not connection.get_execution_options().get(WRITES_LATE):
-            return
-        driver: Any = connection.connection.driver_connection
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
+    event.listen(engine.sync_engine, "checkout", _check)
+    event.listen(engine.sync_engine, "reset", _tidy)
+    event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "before_cursor_execute", _begin_late)
     return engine
 
 
-def _open_file(timeout_s: float, path: str, **named: Any) -> sqlite3.Connection:
+def _check(connection: Any, _record: Any, _proxy: Any) -> None:
+    if not connection.driver_connection.is_in_place:
+        raise DisconnectionError("another file is in its place by now")
+
+
+def _tidy(connection: Any, _record: Any, state: PoolResetState) -> None:
+    if state.asyncio_safe and connection.driver_connection.in_transaction:
+        connection.rollback()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail where another process wrote in between.
+    options = connection.get_execution_options()
+    if not options.get(WRITES_LATE):
+        connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
+
+
+def _begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+    # Until then each statement sees what is committed by then, as on PostgreSQL.
+    word = statement.lstrip()[:6].upper()
+    if word.startswith(NO_WRITE) or not connection.get_execution_options().get(WRITES_LATE):
+        return
+    driver: Any = connection.connection.driver_connection
+    if not driver.in_transaction:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _open_file(path: str, timeout_s: float, **named: Any) -> sqlite3.Connection:
     """Open the file, and make its folder where need be. On the connection's thread, which may wait."""
     if path != ":memory:":
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,6 +152,15 @@ def _open_file(timeout_s: float, path: str, **named: Any) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Of the file at this path, if there is one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _log_ahead(connection: sqlite3.Connection, timeout_s: float) -> None:

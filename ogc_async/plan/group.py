@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from ogc_async.plan.batches import Batch, offers
 from ogc_async.spec import Layout
-from ogc_async.types import LaunchRequest
+from ogc_async.types import HostKey, LaunchRequest
 
 
 def launch_request(
-    batch: Batch, layout: Layout, *, owner: str, scope: str, public_key: str, ssh_port: int
+    batch: Batch,
+    layout: Layout,
+    *,
+    owner: str,
+    scope: str,
+    public_key: str,
+    ssh_port: int,
+    host_key: HostKey | None = None,
 ) -> LaunchRequest:
     """The request for ``batch``, which is one of ``layout``'s: equal arguments make equal requests."""
     if batch.layout != layout.name:
@@ -34,4 +41,5 @@ def launch_request(
         disk_size_gib=layout.disk_size,
         tags=layout.tags,
         labels=layout.labels,
+        host_key=host_key,
     )

@@ -64,3 +64,12 @@ class PublishesHostKeys(Protocol):
     async def published_host_keys(self, instance_id: str) -> tuple[str, ...]:
         """The machine's public host keys, as OpenSSH lines; none where it has not published any yet, or never does."""
         ...
+
+
+@runtime_checkable
+class InjectsHostKeys(Protocol):
+    """A provider that gives machines the host key of their launch request: those of one request share it."""
+
+    def has_cloud_init(self, runs_on: str) -> bool:
+        """The image is known to have cloud-init, which installs the key before sshd starts. Makes no call."""
+        ...

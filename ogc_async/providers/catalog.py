@@ -16,6 +16,7 @@ class AwsImage:
     """How EC2 finds an image: a public SSM parameter where the vendor keeps one, else owner and name pattern.
 
     ``{arch}`` stands for the vendor's word for the architecture. Names with one of ``excluding`` in them are not it.
+    ``has_cloud_init`` says that it takes a ``#cloud-config``.
     """
 
     owner: str
@@ -24,6 +25,7 @@ class AwsImage:
     parameter: str = ""
     arches: tuple[tuple[str, str], ...] = tuple(GNU.items())
     excluding: tuple[str, ...] = ()
+    has_cloud_init: bool = True
 
     def parameter_for(self, arch: str) -> str:
         """The SSM parameter that names the newest image, or "" where there is none."""
@@ -140,6 +142,7 @@ def _windows(release: int) -> ImageQuery:
             username="Administrator",
             parameter=f"/aws/service/ami-windows-latest/Windows_Server-{release}-English-Full-Base",
             arches=(("x86_64", "x86_64"),),
+            has_cloud_init=False,
         ),
         GoogleImage("windows-cloud", f"windows-{release}"),
     )

@@ -46,13 +46,16 @@ class Hosts:
         self._folder = Path(tempfile.mkdtemp(prefix="ogc-sandbox-"))
         self._addresses = self._endless()
 
-    def make(self, logins: Iterable[Login]) -> Host:
-        """A host that holds its address, and does not listen yet; what it takes to listen is made then."""
+    def make(self, logins: Iterable[Login], host_key: asyncssh.SSHKey | None = None) -> Host:
+        """A host that holds its address, and does not listen yet; what it takes to listen is made then.
+
+        Without ``host_key`` it has one of its own.
+        """
         for _ in range(TRIES):
             address = next(self._addresses)
             held = _hold(address, self._port)
             if held is not None:
-                return Host(address, held, self._folder / address, logins, self._enclosure)
+                return Host(address, held, self._folder / address, logins, self._enclosure, host_key=host_key)
         raise AddressesTaken(f"no free address in {self._network} with port {self._port} after {TRIES} tries")
 
     def homes(self) -> int:
@@ -76,7 +79,14 @@ class Host:
     """One SSH server: any user that holds a key, commands as this very user in a home of their own."""
 
     def __init__(
-        self, address: str, held: socket.socket, home: Path, logins: Iterable[Login], enclosure: Enclosure
+        self,
+        address: str,
+        held: socket.socket,
+        home: Path,
+        logins: Iterable[Login],
+        enclosure: Enclosure,
+        *,
+        host_key: asyncssh.SSHKey | None = None,
     ) -> None:
         self.address = address
         self._socket = held
@@ -84,14 +94,15 @@ class Host:
         self._logins = tuple(logins)
         self._authorized: list[tuple[str, asyncssh.SSHKey]] = []
         self._enclosure = enclosure
+        self._given_key = host_key
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._commands: set[asyncio.Task[None]] = set()
 
     @cached_property
     def host_key(self) -> asyncssh.SSHKey:
-        """Its own."""
-        return asyncssh.generate_private_key("ssh-ed25519")
+        """The one it was given, or its own."""
+        return self._given_key or asyncssh.generate_private_key("ssh-ed25519")
 
     def authorize(self, logins: Iterable[Login]) -> None:
         """Let in these from now on, and nobody else."""

@@ -9,6 +9,8 @@ from collections.abc import Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import asyncssh
+
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.hosts import AddressesTaken, Host, Hosts, Login
 from ogc_async.sandbox.settings import SandboxSettings
@@ -43,6 +45,7 @@ class Machine:
     private_ip: str
     launched_at: float
     boot_s: float
+    host_key: asyncssh.SSHKey | None = field(default=None, repr=False)
     tags: dict[str, str] = field(default_factory=dict)
     state: State = State.PENDING
     reason: tuple[str, str] | None = None
@@ -144,7 +147,7 @@ class MachineRoom:
             self._die(machine, NO_CAPACITY)
             return
         try:
-            machine.host = self._hosts.make(machine.logins)
+            machine.host = self._hosts.make(machine.logins, machine.host_key)
         except (AddressesTaken, OSError) as error:
             # Left pending, it would be waited for in vain.
             log.exception("a machine has no host")

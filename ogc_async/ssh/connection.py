@@ -48,7 +48,7 @@ HOST_KEYS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Whom to connect to. ``host_key`` is the one on record, ``None`` before first contact."""
+    """Whom to connect to. ``host_key`` is the one on record, ``None`` where the first one shown is to be accepted."""
 
     node: str
     address: str

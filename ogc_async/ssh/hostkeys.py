@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncssh
 
 from ogc_async.ssh.keys import public_line
+from ogc_async.types import HostKey
 
 
 class HostKeyCheck(asyncssh.SSHClient):
@@ -23,6 +24,12 @@ class HostKeyCheck(asyncssh.SSHClient):
     def is_changed(self) -> bool:
         """Another key than the recorded one was shown."""
         return self._recorded is not None and self.shown is not None and self.shown != self._recorded
+
+
+def new_host_key() -> HostKey:
+    """An ed25519 key, in memory only."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    return HostKey(public_line(key), key.export_private_key().decode())
 
 
 def fingerprint(line: str) -> str:

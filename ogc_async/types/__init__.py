@@ -2,6 +2,7 @@
 
 from ogc_async.types.launch import (
     DescribeRequest,
+    HostKey,
     Instance,
     InstanceState,
     LaunchFailure,
@@ -29,6 +30,7 @@ __all__ = [
     "ChangeKind",
     "DeployResult",
     "DescribeRequest",
+    "HostKey",
     "Instance",
     "InstanceState",
     "LaunchFailure",

@@ -56,12 +56,24 @@ class Offer:
         return f"{self.size} in {self.zone}" if self.zone else self.size
 
 
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """An SSH host key that machines are given at their launch; ``private`` is for them alone, and no text shows it.
+
+    ``public`` is an OpenSSH line without comment, ``private`` an OpenSSH key file's content.
+    """
+
+    public: str
+    private: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
     """One batch: machines of one shape, in one zone, under one idempotency token.
 
     ``names`` are the nodes', one machine each; ``token`` was committed to the database beforehand (at most 64 ASCII
     characters); ``scope`` tells apart the databases of one owner. A repeat with equal values launches nothing new.
+    ``host_key`` is the one that all its machines are to have, where the provider can give it to them.
     """
 
     owner: str
@@ -83,6 +95,7 @@ class LaunchRequest:
     disk_size_gib: int | None = None
     tags: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    host_key: HostKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.cloud import Cloud
 from tests.programs import run
+from tests.warm import WarmOgc, warm_ogc
 
 Ogc = Callable[..., CompletedProcess[str]]
 
@@ -29,9 +30,25 @@ def ogc_environment(cloud: Cloud, database_environment: dict[str, str], tmp_path
     return cloud.environment | database_environment | {"OGC_DATA_DIR": str(tmp_path / "data"), "OGC_POLL_S": "0.2"}
 
 
+@pytest.fixture(scope="session")
+def _warm_ogc() -> Iterator[WarmOgc]:
+    with warm_ogc() as warm:
+        yield warm
+
+
 @pytest.fixture
-def ogc(ogc_environment: dict[str, str], work_folder: Path) -> Ogc:
+def ogc(ogc_environment: dict[str, str], work_folder: Path, _warm_ogc: WarmOgc) -> Ogc:
     """Runs ``ogc`` with these words, and these variables set."""
+
+    def call(*words: str, **variables: str) -> CompletedProcess[str]:
+        return _warm_ogc.run(words, env=ogc_environment | variables, cwd=work_folder)
+
+    return call
+
+
+@pytest.fixture
+def cold_ogc(ogc_environment: dict[str, str], work_folder: Path) -> Ogc:
+    """The same, started as its users start it: with nothing imported yet."""
 
     def call(*words: str, **variables: str) -> CompletedProcess[str]:
         return run([sys.executable, "-m", "ogc_async", *words], env=ogc_environment | variables, cwd=work_folder)

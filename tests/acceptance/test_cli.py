@@ -30,33 +30,33 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @ON_BOTH
-def test_a_newcomers_way_from_init_to_nothing_left(ogc: Ogc, cloud: Cloud) -> None:
-    first = ok(ogc("init", "--name", "Ada"))
+def test_a_newcomers_way_from_init_to_nothing_left(cold_ogc: Ogc, cloud: Cloud) -> None:
+    first = ok(cold_ogc("init", "--name", "Ada"))
     assert "user Ada (ada): created" in first
     assert "ogc.yml: written" in first
-    again = ok(ogc("init", "--name", "Someone"))
+    again = ok(cold_ogc("init", "--name", "Someone"))
     assert "user Ada (ada): exists, nothing to do" in again
     assert "written" not in again
 
-    launched = ok(ogc("launch"))
+    launched = ok(cold_ogc("launch"))
     assert "launched 7 of 7 nodes" in launched
     assert "deployed 7 of 7 nodes" in launched
 
-    listed = ok(ogc("ls"))
+    listed = ok(cold_ogc("ls"))
     names = [word for word in listed.split() if word.startswith("ogc-")]
     assert len(names) == 7
     assert listed.count("running") == 7
     ids = {word for word in listed.split() if word.startswith("i-")}
     assert ids <= {each["id"] for each in cloud.instances() if each["state"] == "running"}
 
-    said = ok(ogc("exec", "cat page.html", "--layout", "web"))
+    said = ok(cold_ogc("exec", "cat page.html", "--layout", "web"))
     web = [name for name in names if name.startswith("ogc-web-")]
     assert all(f"<h1>{name}</h1>" in said for name in web)
 
-    assert "tore down 1 of 1 nodes" in ok(ogc("rm", web[0], "--yes"))
-    assert "tore down 6 of 6 nodes" in ok(ogc("rm-all", "--yes"))
-    assert "no nodes on record" in ok(ogc("ls"))
-    assert ok(ogc("ls", "--all")).count("terminated") == 7
+    assert "tore down 1 of 1 nodes" in ok(cold_ogc("rm", web[0], "--yes"))
+    assert "tore down 6 of 6 nodes" in ok(cold_ogc("rm-all", "--yes"))
+    assert "no nodes on record" in ok(cold_ogc("ls"))
+    assert ok(cold_ogc("ls", "--all")).count("terminated") == 7
     assert ids.isdisjoint({each["id"] for each in cloud.instances() if each["state"] != "terminated"})
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.conftest import Ogc
 from tests.cloud import Cloud
+from tests.integration.actions.common import user_data_of
 from tests.programs import run
 
 OGC = [sys.executable, "-m", "ogc_async"]
@@ -82,6 +83,31 @@ def test_a_node_that_nobody_has_met_is_met_before_openssh_is_trusted_with_it(
     assert (done.returncode, done.stdout) == (0, "here\n"), done.stderr
     assert ogc("ssh-config").stdout.count("no host key on record yet") == 2
     assert ogc("rm-all", "--yes", "--force").returncode == 0
+
+
+def test_a_host_key_is_known_before_first_contact_and_its_private_half_is_found_nowhere(
+    ogc: Ogc, ssh_folder: Path, ogc_environment: dict[str, str], tmp_path: Path, cloud: Cloud
+) -> None:
+    assert ogc("init").returncode == 0
+    said = [ogc("launch", "web", "--no-deploy", "-vv", "--log-file", "ogc.log")]
+    assert said[0].returncode == 0, said[0].stderr
+    config = ogc("ssh-config", "--write", "config")
+    assert (config.returncode, config.stdout) == (0, "config: 4 nodes\n")
+    path = f"{ssh_folder}{os.pathsep}{ogc_environment['PATH']}"
+    done = ogc("ssh", "1", "--", "echo here", PATH=path)
+    assert (done.returncode, done.stdout) == (0, "here\n"), done.stderr
+    said += [config, done, ogc("ls", "--json"), ogc("show", "1"), ogc("export-env", "fleet.json")]
+    assert ogc("rm-all", "--yes", "--force").returncode == 0
+
+    told = user_data_of(cloud, json.loads(said[3].stdout)["nodes"][0]["instance_id"])
+    private = told.partition("BEGIN OPENSSH PRIVATE KEY-----\n")[2].partition("-----END")[0].split()
+    assert len(private) == 5
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and "keys" not in path.parts]
+    assert {"ogc.log", "fleet.json", "config", "known_hosts"} <= {path.name for path in written}
+    texts = [each.stdout + each.stderr for each in said] + [path.read_bytes().decode("latin-1") for path in written]
+    # The first line says only of what kind the key is.
+    for line in private[1:]:
+        assert not [text for text in texts if line in text]
 
 
 def test_a_colleague_takes_the_fleet_over_from_a_file_without_secrets(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ HEAVY = (
     "asyncio",
     "anyio",
 )
+LOGGING_IN = ("asyncssh", "mako", "pygments", "alembic")
+ASKING_A_CLOUD = ("cryptography", "aiohttp", "botocore")
 PAGES = help_pages()
 OGC = [sys.executable, "-m", "ogc_async"]
 
@@ -77,14 +80,28 @@ def test_help_takes_little_time() -> None:
     assert min(once() for _ in range(TRIES)) < CPU_S
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    for words in ([], ["--help"], ["launch", "--help"], ["inspect", "--help"], ["--version"], ["nonsense"]):
+        assert imported(HEAVY, words, bare_environment(), tmp_path) == "[]", words
+
+
+def test_who_asks_what_is_on_record_waits_for_no_library_that_asks_a_cloud_or_logs_in(
+    ogc: Ogc, ogc_environment: dict[str, str], work_folder: Path
+) -> None:
+    assert ogc("init").returncode == 0
+    for words in (["ls"], ["status"], ["inspect", "nobody"]):
+        assert imported((*ASKING_A_CLOUD, *LOGGING_IN), words, ogc_environment, work_folder) == "[]", words
+    assert imported(LOGGING_IN, ["plan"], ogc_environment, work_folder) == "[]"
+
+
+def imported(names: Sequence[str], words: Sequence[str], environment: Mapping[str, str], cwd: Path) -> str:
+    """Which of these libraries are loaded when ``ogc`` has done what the words say."""
     code = (
         "import sys; from ogc_async.cli.main import run; code = run(sys.argv[1:]);"
-        f" print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr); sys.exit(code)"
+        f" print([name for name in {names!r} if name in sys.modules], file=sys.stderr); sys.exit(code)"
     )
-    for words in ([], ["--help"], ["launch", "--help"], ["inspect", "--help"], ["--version"], ["nonsense"]):
-        done = run([sys.executable, "-c", code, *words], env=bare_environment())
-        assert done.stderr.splitlines()[-1] == "[]", words
+    done = run([sys.executable, "-c", code, *words], env=environment, cwd=cwd)
+    return done.stderr.splitlines()[-1]
 
 
 def test_no_command_but_the_sandbox_imports_what_serves_it() -> None:

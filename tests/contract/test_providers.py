@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
+from datetime import timedelta
 
 import pytest
+from ruamel.yaml import YAML
 
 from ogc_async.errors import NotFound, ProviderError, ResourceInUse
-from ogc_async.providers.base import Provider
+from ogc_async.providers.base import InjectsHostKeys, Provider
+from ogc_async.ssh.hostkeys import new_host_key
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchRequest
 from tests.contract.bodies import Can, World, on_bodies
 
@@ -213,9 +217,24 @@ async def test_one_call_launches_a_whole_batch_and_each_name_gets_its_own_machin
 async def test_the_same_launch_again_from_another_process_too_launches_nothing_new(
     provider: Provider, other_process: Provider, world: World
 ) -> None:
-    request = world.request(4)
+    request = world.request(4, host_key=new_host_key())
     first = await launch(provider, request)
     again = await launch(provider, request)
     elsewhere = await launch(other_process, request)
     assert [each.id for each in first] == [each.id for each in again] == [each.id for each in elsewhere]
     assert len(await provider.list_owned(world.owner)) == 4
+
+
+@on_bodies(Can.WITNESS)
+async def test_a_host_key_that_can_be_given_is_handed_to_the_machine_beside_all_else_that_it_is_told(
+    provider: Provider, world: World
+) -> None:
+    assert isinstance(provider, InjectsHostKeys)
+    assert provider.has_cloud_init(world.request().runs_on)
+    request = world.request(host_key=new_host_key(), ttl=timedelta(hours=1))
+    assert request.host_key is not None
+    [launched] = await launch(provider, request)
+    answer = world.cloud.witness().describe_instance_attribute(InstanceId=launched.id, Attribute="userData")
+    told = YAML(typ="safe").load(base64.b64decode(answer["UserData"]["Value"]).decode())
+    assert told["ssh_keys"]["ed25519_private"] == request.host_key.private
+    assert "shutdown -h +60" in told["write_files"][0]["content"]

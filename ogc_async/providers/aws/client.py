@@ -20,6 +20,7 @@ from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
 from ogc_async.providers.aws.limits import Limits, place_of
+from ogc_async.providers.aws.logs import hide_user_data
 from ogc_async.providers.aws.parsing import ParserFactory
 from ogc_async.settings import Settings
 
@@ -142,6 +143,7 @@ class AwsClient:
             raise mapped from None
 
     async def _open(self, service: str) -> Any:
+        hide_user_data()
         try:
             session = open_session(self._settings)
             return await self._stack.enter_async_context(

@@ -116,6 +116,15 @@ def image_query(runs_on: str, arch: str) -> AwsImage:
     return query.aws
 
 
+def has_cloud_init(runs_on: str) -> bool:
+    """The catalogue says so; of an image that is named by its own id, or by nobody's name, nothing is known."""
+    try:
+        image = find_image(runs_on).aws
+    except UnknownImage:
+        return False
+    return image is not None and image.has_cloud_init
+
+
 def search_parameters(query: AwsImage, arch: str) -> dict[str, Any]:
     """What ``DescribeImages`` is asked: images that any current machine type can boot from."""
     filters = {

@@ -14,7 +14,7 @@ from ogc_async.errors import NoCapacity, ProviderError, ServiceUnavailable, Unau
 from ogc_async.providers.aws.client import AwsClient, Reply
 from ogc_async.providers.aws.errors import PROVIDER, all_or_raise, is_bad_instance, is_missing_instance
 from ogc_async.providers.aws.tags import filter_by, layout_tags, read_tags, tag_filters, tag_specification
-from ogc_async.providers.aws.userdata import shutdown_after
+from ogc_async.providers.aws.userdata import user_data
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
 from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE, TAG_TAGS
 
@@ -263,8 +263,8 @@ def _options(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]:
     if request.spot:
         spot = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
         options["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": spot}
-    if request.ttl is not None:
-        options["UserData"] = shutdown_after(request.ttl)
+    if told := user_data(request.ttl, request.host_key):
+        options["UserData"] = told
     if request.disk_size_gib is not None and prepared.root_device:
         disk = {"VolumeSize": request.disk_size_gib, "DeleteOnTermination": True}
         options["BlockDeviceMappings"] = [{"DeviceName": prepared.root_device, "Ebs": disk}]

@@ -15,11 +15,11 @@ from ogc_async.errors import InvalidRequest, ProviderError
 from ogc_async.providers.aws.client import AwsClient
 from ogc_async.providers.aws.errors import PROVIDER, all_or_raise
 from ogc_async.providers.aws.firewall import delete_firewalls, ensure_firewall
-from ogc_async.providers.aws.images import Images
+from ogc_async.providers.aws.images import Images, has_cloud_init
 from ogc_async.providers.aws.instances import Instances
 from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair, list_key_pairs
 from ogc_async.providers.aws.limits import Limits
-from ogc_async.providers.base import Provider
+from ogc_async.providers.base import InjectsHostKeys, Provider
 from ogc_async.providers.keypairs import KeepsKeyPairs, KeyPair
 from ogc_async.settings import Settings
 from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
@@ -86,6 +86,10 @@ class AwsProvider:
         await delete_firewalls(self._client, layout, owner=owner, scope=scope)
         await delete_key_pairs(self._client, layout, owner=owner, scope=scope)
 
+    def has_cloud_init(self, runs_on: str) -> bool:
+        """The catalogue's word; an ``ami-…`` is not in it."""
+        return has_cloud_init(runs_on)
+
     async def list_key_pairs(self, owner: str, scope: str) -> list[KeyPair]:
         """The key pairs of that owner and database."""
         return await list_key_pairs(self._client, owner=owner, scope=scope)
@@ -122,3 +126,4 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 
 _: type[Provider] = AwsProvider
 __: type[KeepsKeyPairs] = AwsProvider
+___: type[InjectsHostKeys] = AwsProvider

@@ -1,12 +1,14 @@
-"""The dead man's switch: a machine with a time to live ends itself, whatever has become of us."""
+"""What a machine is told at its launch, as cloud-init reads it: when to end itself, and which host key to show."""
 
 from __future__ import annotations
 
 import math
 from datetime import timedelta
+from textwrap import indent
 
-_CLOUD_CONFIG = """\
-#cloud-config
+from ogc_async.types import HostKey
+
+_DEAD_MANS_SWITCH = """\
 write_files:
 - path: /var/lib/cloud/scripts/per-boot/ogc-ttl
   permissions: "0755"
@@ -24,10 +26,34 @@ write_files:
     shutdown -h "+$left"
 """
 
+_HOST_KEY = """\
+ssh_keys:
+  ed25519_public: {public}
+  ed25519_private: |
+{private}"""
 
-def shutdown_after(ttl: timedelta) -> str:
-    """User data that shuts the machine down, and so terminates it, ``ttl`` (rounded up to minutes) after first boot.
 
-    It depends on ``ttl`` alone: a moment of the clock in it would make the repeat of a launch another launch.
+def user_data(ttl: timedelta | None, host_key: HostKey | None) -> str:
+    """One cloud-config of what is given, or "" where nothing is.
+
+    It depends on these values alone: a moment of the clock in it would make the repeat of a launch another launch.
     """
-    return _CLOUD_CONFIG.format(minutes=max(1, math.ceil(ttl.total_seconds() / 60)))
+    said = ""
+    if ttl is not None:
+        said += _shutdown_after(ttl)
+    if host_key is not None:
+        said += _show(host_key)
+    return f"#cloud-config\n{said}" if said else ""
+
+
+def _shutdown_after(ttl: timedelta) -> str:
+    """The dead man's switch: the machine ends itself, whatever has become of us.
+
+    It shuts down, and so is terminated, ``ttl`` (rounded up to minutes) after its first boot.
+    """
+    return _DEAD_MANS_SWITCH.format(minutes=max(1, math.ceil(ttl.total_seconds() / 60)))
+
+
+def _show(host_key: HostKey) -> str:
+    """cloud-init removes the image's host keys and installs this one alone, before sshd starts (``cc_ssh``)."""
+    return _HOST_KEY.format(public=host_key.public, private=indent(host_key.private, "    "))

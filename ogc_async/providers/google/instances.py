@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from ogc_async.aio.gather import gather_all, gather_bounded
@@ -13,27 +12,12 @@ from ogc_async.errors import InstanceDied, InvalidRequest, NotFound, ProviderErr
 from ogc_async.providers.google.body import insert_body
 from ogc_async.providers.google.client import GoogleClient, Reply
 from ogc_async.providers.google.credentials import PROVIDER
+from ogc_async.providers.google.described import asked_for, last_part, read_instance
 from ogc_async.providers.google.errors import operation_error
-from ogc_async.providers.google.tags import both, either, label_is, label_value, tags_of
+from ogc_async.providers.google.tags import both, either, label_is
 from ogc_async.settings import Settings
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
 from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
-
-STATES = {
-    "PENDING": InstanceState.PENDING,
-    "PROVISIONING": InstanceState.PENDING,
-    "STAGING": InstanceState.PENDING,
-    "REPAIRING": InstanceState.PENDING,
-    "RUNNING": InstanceState.RUNNING,
-    "PENDING_STOP": InstanceState.STOPPING,
-    "STOPPING": InstanceState.STOPPING,
-    "SUSPENDING": InstanceState.STOPPING,
-    "SUSPENDED": InstanceState.STOPPED,
-    "STOPPED": InstanceState.STOPPED,
-    "TERMINATED": InstanceState.STOPPED,
-    "DEPROVISIONING": InstanceState.TERMINATING,
-}
-"""Compute Engine's ``TERMINATED`` is a machine that stands still; one that is gone is in no list."""
 
 CONDITIONS = 20
 """Above that many batches and names in a filter, a whole scope is listed instead: one short filter."""
@@ -125,7 +109,8 @@ class Instances:
             seen |= part | await self._gone(request, zone, by_zone[zone], part)
         if unplaced:
             seen |= await self._list_region(self._filter(request, unplaced, []))
-        return {instance_id: each for instance_id, each in seen.items() if _is_asked(each, request)}
+        is_asked = asked_for(request)
+        return {instance_id: each for instance_id, each in seen.items() if is_asked(each)}
 
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine with the owner's label that is there, in any zone of the region."""
@@ -258,7 +243,7 @@ class Instances:
         pages = self._client.pages("zoneOperations.list", zone=zone, filter_=filter_)
         children = [each async for page in pages for each in page.get("items") or ()]
         errors = {
-            _last(str(each.get("targetLink", ""))): operation_error(each, "instances.insert") for each in children
+            last_part(str(each.get("targetLink", ""))): operation_error(each, "instances.insert") for each in children
         }
         return {name: error for name, error in errors.items() if error is not None}
 
@@ -296,35 +281,6 @@ class Instances:
         return both([*ours, either(wanted)] if len(wanted) <= CONDITIONS else ours)
 
 
-def read_instance(described: Mapping[str, Any]) -> Instance:
-    """An instance as Compute Engine describes it. Its id, here, is ``zone/name``; it has no place in its batch."""
-    labels = tags_of(described.get("labels") or {})
-    zone, name = _last(str(described.get("zone", ""))), str(described["name"])
-    interface: Mapping[str, Any] = next(iter(described.get("networkInterfaces") or ()), {})
-    access: Mapping[str, Any] = next(iter(interface.get("accessConfigs") or ()), {})
-    return Instance(
-        id=f"{zone}/{name}",
-        state=STATES.get(str(described.get("status")), InstanceState.PENDING),
-        token=labels.get(TAG_BATCH, ""),
-        launch_index=-1,
-        zone=zone,
-        name=name,
-        public_ip=access.get("natIP") or None,
-        private_ip=interface.get("networkIP") or None,
-        reason=str(described.get("statusMessage") or ""),
-        tags=labels,
-        launched_at=_moment(described.get("creationTimestamp")),
-    )
-
-
-def _is_asked(instance: Instance, request: DescribeRequest) -> bool:
-    is_ours = not instance.tags or (
-        instance.tags.get(TAG_OWNER) == label_value(request.owner)
-        and instance.tags.get(TAG_SCOPE) == label_value(request.scope)
-    )
-    return is_ours and (instance.id in request.instance_ids or instance.token in request.tokens)
-
-
 def _misplaced(request: LaunchRequest, why: str) -> InvalidRequest:
     message = f"layout {request.layout!r}: {why}; set its region and zones, or GOOGLE_DATACENTER"
     return InvalidRequest(message, provider=PROVIDER, operation="instances.bulkInsert")
@@ -352,16 +308,3 @@ def _not_ours(zone: str) -> ProviderError:
 def _ended(instance_id: str) -> Instance:
     zone, _, name = instance_id.partition("/")
     return Instance(id=instance_id, state=InstanceState.TERMINATED, token="", launch_index=-1, zone=zone, name=name)
-
-
-def _last(url: str) -> str:
-    return url.rpartition("/")[2]
-
-
-def _moment(text: object) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
-        return None

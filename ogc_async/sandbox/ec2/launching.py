@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ogc_async.sandbox.ec2.catalog import AMI_ID, Image, arch_of, images
+from ogc_async.sandbox.ec2.cloudinit import host_key_in
 from ogc_async.sandbox.ec2.describing import describe_reservation
 from ogc_async.sandbox.ec2.errors import Refused, invalid, missing
 from ogc_async.sandbox.ec2.region import Bound, Fields, Instance, KeyPair, Region, tag_specification
@@ -166,6 +167,7 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
     user_data = parameters.text("UserData")
     if len(user_data) > MAX_USER_DATA * 4 // 3 + 4:
         raise Refused("InvalidParameterValue", f"User data is limited to {MAX_USER_DATA} bytes")
+    host_key = None if wanted.image.is_windows else host_key_in(user_data)
     market = parameters.group("InstanceMarketOptions").text("MarketType")
     reservation, now = region.new_id("r"), region.clock.now()
     launched = []
@@ -178,6 +180,7 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
             type=wanted.type,
             image=wanted.image.id,
             logins=(Login(wanted.key.public_key),) if wanted.key else (),
+            host_key=host_key,
             private_ip=region.room.next_private_ip(),
             launched_at=now,
             boot_s=region.room.draw_boot_s(),

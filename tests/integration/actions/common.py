@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -23,8 +26,9 @@ async def recorded(app: App, node_id: int) -> list[ActionSnapshot]:
     return await node_actions(app.engine, node_id)
 
 
-async def end_machine(cloud: Cloud, instance_id: str | None) -> None:
-    """End a machine behind the product's back."""
+@contextmanager
+def witness(cloud: Cloud) -> Iterator[Any]:
+    """Somebody else's client for EC2."""
     variables = cloud.environment
     client = boto3.client(
         "ec2",
@@ -34,6 +38,19 @@ async def end_machine(cloud: Cloud, instance_id: str | None) -> None:
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
     )
     try:
-        await run_sync(lambda: client.terminate_instances(InstanceIds=[instance_id]))
+        yield client
     finally:
         client.close()
+
+
+async def end_machine(cloud: Cloud, instance_id: str | None) -> None:
+    """End a machine behind the product's back."""
+    with witness(cloud) as ec2:
+        await run_sync(lambda: ec2.terminate_instances(InstanceIds=[instance_id]))
+
+
+def user_data_of(cloud: Cloud, instance_id: str | None) -> str:
+    """What the machine was told at its launch."""
+    with witness(cloud) as ec2:
+        answer = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="userData")
+    return base64.b64decode(answer["UserData"].get("Value", "")).decode()

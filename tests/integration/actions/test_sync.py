@@ -15,13 +15,15 @@ from ogc_async import actions, db, errors
 from ogc_async.db import Engine
 from ogc_async.db.leases import Hold, take_leases
 from ogc_async.db.nodes import NodeDraft, move_nodes, plan_nodes
+from ogc_async.db.results import Notes, StepStart, write_notes
 from ogc_async.db.users import create_user, current_user
 from ogc_async.plan import expand, launch_request
 from ogc_async.spec import Layout, Spec
 from ogc_async.ssh.keys import load_public_key
 from ogc_async.state import App
-from ogc_async.types import ChangeKind, NodeSnapshot, NodeState
+from ogc_async.types import ChangeKind, NodeSnapshot, NodeState, StepState
 from tests.cloud import Cloud
+from tests.integration.actions.common import recorded
 from tests.integration.actions.test_two_clouds import on, settings_of
 
 PROVIDERS = ("aws", "google")
@@ -263,6 +265,18 @@ async def test_a_dead_process_s_nodes_are_taken_over_when_its_lease_has_run_out(
     await take_leases(app.engine, [node_id], Hold("dead", datetime.now(UTC) + timedelta(seconds=0.3)))
     assert await actions.teardown_async(node_id, app=app) == node_id
     assert await living(app, cloud) == set()
+
+
+async def test_a_dead_process_s_step_does_not_run_on_record_for_ever(app: App, one: Layout) -> None:
+    (node_id,) = await actions.launch_async([one], app=app)
+    assert app.engine is not None
+    starts = [StepStart(node_id, "deploy", "1-a.sh", "5" * 64)]
+    await write_notes(app.engine, Notes(starts=starts, lease_s=0))
+    await write_notes(app.engine, Notes(starts=starts))
+    await actions.sync_async(spec_of(one), app=app)
+    forsaken, living = await recorded(app, node_id)
+    assert (forsaken.state, forsaken.error) == (StepState.INTERRUPTED, "its process ended before it")
+    assert living.state is StepState.RUNNING
 
 
 async def test_what_an_emptied_layout_leaves_beside_machines_is_removed(app: App, one: Layout, cloud: Cloud) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,9 +11,10 @@ from sqlalchemy import URL, event
 
 from ogc_async import db
 from ogc_async.db import Engine
+from ogc_async.db.results import Notes, StepStart, write_notes
 from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
-from ogc_async.types import UserSnapshot
+from ogc_async.types import StepResult, UserSnapshot
 
 
 @pytest.fixture
@@ -35,6 +36,16 @@ async def another(database_url: URL) -> AsyncIterator[Engine]:
 async def user(engine: Engine) -> UserSnapshot:
     created, _ = await create_user(engine, "Adam")
     return created
+
+
+async def start_actions(engine: Engine, starts: Sequence[StepStart]) -> list[int]:
+    """Put steps on record as running; the actions' ids, in order."""
+    return await write_notes(engine, Notes(starts=list(starts)))
+
+
+async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None:
+    """Note how steps ended, by action id."""
+    await write_notes(engine, Notes(ends=dict(ends)))
 
 
 @contextmanager

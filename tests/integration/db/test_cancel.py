@@ -34,14 +34,19 @@ async def threads_have_ended(before: int) -> None:
             await asyncio.sleep(0.001)
 
 
-@pytest.mark.parametrize("times", [1, 3])
-async def test_a_transaction_that_is_cancelled_ends_and_leaves_nothing_open(database: Engine, times: int) -> None:
+@pytest.mark.parametrize(("times", "is_kept_open"), [(1, False), (3, False), (3, True)])
+async def test_a_transaction_that_is_cancelled_ends_and_leaves_nothing_open(
+    database: Engine, times: int, is_kept_open: bool
+) -> None:
     before = threading.active_count()
     for steps in STEPS:
         work: asyncio.Task[object] = asyncio.create_task(create_user(database, "Adam"))
         await broken_off(work, steps, times)
+        if not is_kept_open:
+            await database.aclose()
     await create_user(database, "Adam")
     assert (await current_user(database)).slug == "adam"
+    await database.aclose()
     await threads_have_ended(before)
 
 
@@ -52,4 +57,5 @@ async def test_a_deadline_at_any_moment_is_a_database_that_does_not_answer(datab
             async with database.transaction(part / 2000):
                 await asyncio.Event().wait()
     await create_user(database, "Adam")
+    await database.aclose()
     await threads_have_ended(before)

@@ -14,13 +14,13 @@ from ogc_async.db.handover import take_over
 from ogc_async.db.history import find_last_actions
 from ogc_async.db.milestones import add_milestones, find_milestones
 from ogc_async.db.nodes import NodeDraft, find_nodes, plan_nodes
-from ogc_async.db.results import StepStart, start_actions
+from ogc_async.db.results import StepStart
 from ogc_async.db.users import current_user
 from ogc_async.errors import StoreError
 from ogc_async.events import NodeConnected, NodeFinished, NodeMoved, OutputArrived, StepFinished, StepStarted
 from ogc_async.state import App
 from ogc_async.types import Milestone, MilestoneKind, NodeSnapshot, NodeState, StepResult, StepState, UserSnapshot
-from tests.integration.db.conftest import counted_statements
+from tests.integration.db.conftest import counted_statements, start_actions
 
 ZERO = datetime(2026, 1, 1, tzinfo=UTC)
 

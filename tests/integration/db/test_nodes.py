@@ -20,16 +20,17 @@ from ogc_async.db.nodes import (
     move_nodes,
     pin_host_keys,
     plan_nodes,
+    record_asked,
     record_instances,
     record_running,
     renew_tokens,
     set_usernames,
 )
-from ogc_async.db.results import StepStart, node_actions, start_actions
+from ogc_async.db.results import StepStart, node_actions
 from ogc_async.errors import UnknownNode
 from ogc_async.settings import Settings
 from ogc_async.types import LIVE, Instance, InstanceState, NodeSnapshot, NodeState, UserSnapshot
-from tests.integration.db.conftest import counted_statements
+from tests.integration.db.conftest import counted_statements, start_actions
 
 Plan = Callable[..., Awaitable[list[NodeSnapshot]]]
 ENDED = sorted(set(NodeState) - LIVE)
@@ -281,6 +282,35 @@ async def test_the_host_key_of_first_contact_stays_pinned_whatever_a_later_one_s
     await pin_host_keys(engine, {node_id: "ssh-ed25519 AAAAfirst"})
     await pin_host_keys(another, {node_id: "ssh-ed25519 AAAAsecond"})
     assert [node.host_key for node in await get_nodes(engine, [node_id])] == ["ssh-ed25519 AAAAfirst"]
+
+
+async def test_a_key_that_machines_are_given_goes_on_record_with_the_move_and_only_of_nodes_that_moved(
+    plan: Plan, engine: Engine
+) -> None:
+    one, gone, plain = ids_of(await plan(3))
+    await put(engine, [gone], NodeState.FAILED)
+    assert await record_asked(engine, [one, gone], "ssh-ed25519 AAAAgiven") == {one}
+    assert await record_asked(engine, [one], "ssh-ed25519 AAAAother") == set()
+    assert await record_asked(engine, [plain], None) == {plain}
+    assert [(node.state, node.host_key) for node in await get_nodes(engine, [one, gone, plain])] == [
+        (NodeState.LAUNCHING, "ssh-ed25519 AAAAgiven"),
+        (NodeState.FAILED, None),
+        (NodeState.LAUNCHING, None),
+    ]
+
+
+async def test_a_given_key_stays_through_boot_and_first_contact_and_goes_with_its_batch(
+    plan: Plan, engine: Engine
+) -> None:
+    one, other = ids_of(await plan(2))
+    await record_asked(engine, [one, other], "ssh-ed25519 AAAAgiven")
+    await record_instances(engine, {one: instance(1), other: instance(2)})
+    assert await record_running(engine, {one: instance(1)}) == {one}
+    await pin_host_keys(engine, {one: "ssh-ed25519 AAAAshown"})
+    assert await renew_tokens(engine, {other: Renewal("second", 0, None)}) == {other}
+    assert [node.host_key for node in await get_nodes(engine, [one, other])] == ["ssh-ed25519 AAAAgiven", None]
+    await record_asked(engine, [other], "ssh-ed25519 AAAAnew")
+    assert [node.host_key for node in await get_nodes(engine, [other])] == ["ssh-ed25519 AAAAnew"]
 
 
 async def test_login_users_are_noted_by_node(plan: Plan, engine: Engine) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from ogc_async.db import Engine
 from ogc_async.db.nodes import NodeDraft, plan_nodes
-from ogc_async.db.results import StepStart, finish_actions, interrupt_actions, node_actions, start_actions
+from ogc_async.db.results import Notes, StepStart, interrupt_forsaken, node_actions, write_notes
 from ogc_async.ssh.output import BoundedBuffer
 from ogc_async.types import NodeSnapshot, StepResult, StepState, UserSnapshot
-from tests.integration.db.conftest import counted_statements
+from tests.integration.db.conftest import counted_statements, finish_actions, start_actions
 
 EVERY_BYTE = bytes(range(256))
 LIMIT = 1024
@@ -130,19 +130,32 @@ async def test_every_way_a_step_can_end_is_kept(engine: Engine, nodes: list[Node
     assert (found.state, found.exit_code, found.signal, found.seconds) == (state, None, "KILL", 0.25)
 
 
-async def test_only_what_still_runs_on_the_nodes_named_is_interrupted(
+async def test_only_what_runs_and_is_silent_for_longer_than_its_lease_is_interrupted(
     engine: Engine, nodes: list[NodeSnapshot]
 ) -> None:
-    here, there = nodes
-    done, running, elsewhere = await start_actions(engine, [start(here), start(here), start(there)])
+    starts = [start(nodes[0])] * 3
+    done, forsaken, renewed = await write_notes(engine, Notes(starts=starts, lease_s=0))
+    (living,) = await start_actions(engine, [start(nodes[1])])
     await finish_actions(engine, {done: end(b"kept")})
-    await interrupt_actions(engine, [here.id], "its process ended")
+    await write_notes(engine, Notes(going_on={renewed}))
+    assert await interrupt_forsaken(engine, "its process ended") == {forsaken}
     states = {each.id: (each.state, each.error) for node in nodes for each in await node_actions(engine, node.id)}
     assert states == {
         done: (StepState.PASSED, None),
-        running: (StepState.INTERRUPTED, "its process ended"),
-        elsewhere: (StepState.RUNNING, None),
+        forsaken: (StepState.INTERRUPTED, "its process ended"),
+        renewed: (StepState.RUNNING, None),
+        living: (StepState.RUNNING, None),
     }
+
+
+async def test_a_process_that_was_only_silent_has_the_last_word_on_its_step(
+    engine: Engine, nodes: list[NodeSnapshot]
+) -> None:
+    ids = await write_notes(engine, Notes(starts=[start(nodes[0])], lease_s=0))
+    await interrupt_forsaken(engine, "its process ended")
+    await finish_actions(engine, {ids[0]: end(b"after all")})
+    (action,) = await node_actions(engine, nodes[0].id)
+    assert (action.state, action.error, action.output) == (StepState.PASSED, None, b"after all")
 
 
 async def test_nothing_to_write_asks_the_database_for_nothing_and_a_node_without_steps_has_none(
@@ -150,7 +163,7 @@ async def test_nothing_to_write_asks_the_database_for_nothing_and_a_node_without
 ) -> None:
     assert await start_actions(engine, []) == []
     await finish_actions(engine, {})
-    await interrupt_actions(engine, [], "")
+    assert await interrupt_forsaken(engine, "") == set()
     assert await node_actions(engine, nodes[0].id) == []
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
+import asyncssh
 import pytest
 from botocore.exceptions import ClientError
 
@@ -299,11 +301,28 @@ def test_places_are_described(ec2: Any) -> None:
     assert "us-east-2" in {each["RegionName"] for each in ec2.describe_regions()["Regions"]}
 
 
+def console_of(ec2: Any, instance_ids: list[str]) -> list[str]:
+    """The line with the host key on each console, once the machine is up."""
+    ec2.get_waiter("instance_running").wait(InstanceIds=instance_ids, WaiterConfig=QUICK)
+    shown: list[str] = []
+    for each in instance_ids:
+        output = ec2.get_console_output(InstanceId=each)["Output"].split("\r\n")
+        shown.append(output[output.index("-----BEGIN SSH HOST KEY KEYS-----") + 1])
+    return shown
+
+
 def test_the_console_shows_the_host_key_once_the_machine_is_up(ec2: Any, image: str, word: str) -> None:
-    [launched] = run(ec2, image, word)
-    instance_id = launched["InstanceId"]
-    ec2.get_waiter("instance_running").wait(InstanceIds=[instance_id], WaiterConfig=QUICK)
-    output = ec2.get_console_output(InstanceId=instance_id)["Output"]
-    assert "-----BEGIN SSH HOST KEY KEYS-----" in output
-    assert "ssh-ed25519 " in output
-    ec2.terminate_instances(InstanceIds=[instance_id])
+    launched = ids(run(ec2, image, word, 2))
+    one, other = console_of(ec2, launched)
+    assert one.startswith("ssh-ed25519 ")
+    assert one != other
+    ec2.terminate_instances(InstanceIds=launched)
+
+
+def test_a_cloud_config_s_host_key_is_that_of_every_machine_of_the_call(ec2: Any, image: str, word: str) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    private = json.dumps(key.export_private_key().decode())
+    config = f"#cloud-config\nruncmd: [ls]\nssh_keys: {{ed25519_private: {private}}}\n"
+    launched = ids(run(ec2, image, word, 2, UserData=config))
+    assert console_of(ec2, launched) == [key.export_public_key().decode().strip()] * 2
+    ec2.terminate_instances(InstanceIds=launched)

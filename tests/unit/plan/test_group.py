@@ -8,7 +8,7 @@ import pytest
 
 from ogc_async.plan import expand, launch_request
 from ogc_async.spec import Layout
-from ogc_async.types import LaunchRequest, Port
+from ogc_async.types import HostKey, LaunchRequest, Port
 from tests.unit.plan.conftest import make_layout
 
 KEY = "ssh-ed25519 AAAA me"
@@ -34,7 +34,8 @@ def test_a_request_carries_all_that_the_layout_says_about_a_machine() -> None:
         labels={"team": "ops"},
     )
     (batch,) = expand([layout], batch_size=10)
-    request = launch_request(batch, layout, owner="adam", scope="s1", public_key=KEY, ssh_port=2222)
+    host_key = HostKey("ssh-ed25519 AAAA", "private")
+    request = launch_request(batch, layout, owner="adam", scope="s1", public_key=KEY, ssh_port=2222, host_key=host_key)
     assert request == LaunchRequest(
         owner="adam",
         scope="s1",
@@ -55,6 +56,7 @@ def test_a_request_carries_all_that_the_layout_says_about_a_machine() -> None:
         disk_size_gib=50,
         tags=("front",),
         labels={"team": "ops"},
+        host_key=host_key,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncssh
 import pytest
 
-from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint, known_hosts_line
+from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint, known_hosts_line, new_host_key
 from ogc_async.ssh.keys import public_line
 
 LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAJ6d7BOGhkmg4H7+YexduELxFN0PctbYvqpRnYY+13p"
@@ -36,6 +36,13 @@ def test_with_a_key_on_record_exactly_that_one_is_accepted() -> None:
 
 def test_a_node_that_showed_no_key_has_not_changed_it() -> None:
     assert not HostKeyCheck(LINE).is_changed
+
+
+def test_a_new_host_key_is_a_pair_that_no_other_is_like() -> None:
+    key, other = new_host_key(), new_host_key()
+    assert public_line(asyncssh.import_private_key(key.private)) == key.public
+    assert key.private.endswith("-----END OPENSSH PRIVATE KEY-----\n")
+    assert {key.public, key.private}.isdisjoint({other.public, other.private})
 
 
 def test_a_fingerprint_is_what_ssh_keygen_prints() -> None:

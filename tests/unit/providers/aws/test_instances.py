@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-import base64
+import logging
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from ogc_async.errors import InvalidRequest, NoCapacity, ServiceUnavailable, Unauthorized
 from ogc_async.providers.aws.instances import read_instance, run_parameters, searches
-from ogc_async.providers.aws.userdata import shutdown_after
+from ogc_async.providers.aws.userdata import user_data
+from ogc_async.providers.base import InjectsHostKeys
+from ogc_async.ssh.hostkeys import new_host_key
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure
 from tests.unit.providers.aws.conftest import Open
 from tests.unit.providers.aws.script import (
@@ -75,8 +78,55 @@ def test_equal_requests_make_equal_calls() -> None:
     ("ttl", "minutes"), [(timedelta(seconds=1), 1), (timedelta(seconds=61), 2), (timedelta(days=1), 1440)]
 )
 def test_a_time_to_live_is_minutes_rounded_up(ttl: timedelta, minutes: int) -> None:
-    assert f"shutdown -h +{minutes}\n" in shutdown_after(ttl)
-    assert len(base64.b64encode(shutdown_after(ttl).encode())) < 16_384
+    assert f"shutdown -h +{minutes}\n" in user_data(ttl, None)
+
+
+def test_all_that_a_machine_is_told_is_one_document_as_cloud_init_reads_it() -> None:
+    key = new_host_key()
+    told = user_data(timedelta(hours=1), key)
+    assert told.startswith("#cloud-config\n")
+    assert len(told.encode()) < 16_384
+    config = YAML(typ="safe").load(told)
+    assert config["ssh_keys"] == {"ed25519_public": key.public, "ed25519_private": key.private}
+    (script,) = config["write_files"]
+    assert "shutdown -h +60\n" in script["content"]
+    assert YAML(typ="safe").load(user_data(None, key)) == {"ssh_keys": config["ssh_keys"]}
+    assert user_data(None, None) == ""
+
+
+async def test_a_repeat_carries_the_very_same_bytes(open_with: Open, time: Time) -> None:
+    script = Script(RunInstances=[refusal("InternalError", status=500), {"Instances": [described(0)]}])
+    request = launch_request(names=("a",), ttl=timedelta(hours=1), host_key=new_host_key())
+    provider = open_with(script)
+    await provider.launch(request, PREPARED)
+    await provider.launch(request, PREPARED)
+    first, *repeats = script.of("RunInstances")
+    assert "ed25519_private" in first["UserData"]
+    assert repeats == [first, first]
+
+
+async def test_no_text_about_a_request_or_its_failure_shows_the_private_half(
+    open_with: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    key = new_host_key()
+    request = launch_request(host_key=key)
+    with pytest.raises(InvalidRequest) as caught:
+        await open_with(Script(RunInstances=refusal("InvalidParameterValue"))).launch(request, PREPARED)
+    shown = "".join((repr(request), repr(key), str(key), repr(caught.value), str(caught.value), caplog.text))
+    assert key.public in shown
+    for line in key.private.splitlines():
+        assert line not in shown
+
+
+@pytest.mark.parametrize(
+    ("runs_on", "has"),
+    [("ubuntu-2404", True), ("Debian-12", True), ("windows-2025", False), ("ami-12345678", False), ("nothing", False)],
+)
+def test_an_image_is_known_to_have_cloud_init_by_its_name_alone(open_with: Open, runs_on: str, has: bool) -> None:
+    provider = open_with(Script())
+    assert isinstance(provider, InjectsHostKeys)
+    assert provider.has_cloud_init(runs_on) is has
 
 
 async def test_names_get_their_instances_by_launch_index_whatever_the_order(open_with: Open) -> None:

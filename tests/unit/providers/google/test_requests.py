@@ -14,10 +14,10 @@ import pytest
 from ogc_async.errors import InvalidRequest, NotFound
 from ogc_async.providers.catalog import CATALOG
 from ogc_async.providers.google.body import insert_body, instance_labels
+from ogc_async.providers.google.described import read_instance
 from ogc_async.providers.google.errors import map_reply, operation_error
 from ogc_async.providers.google.firewall import allowed, rules_of, union, wanted_rules
 from ogc_async.providers.google.images import image_query
-from ogc_async.providers.google.instances import read_instance
 from ogc_async.providers.google.methods import METHODS
 from ogc_async.providers.google.tags import label_key, label_value, labels_of, resource_name, tags_of
 from ogc_async.types import InstanceState, Port

@@ -1,0 +1,75 @@
+"""What Compute Engine says of a machine, as ours, and which machines a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ogc_async.providers.google.tags import label_value, tags_of
+from ogc_async.types import DescribeRequest, Instance, InstanceState
+from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE
+
+STATES = {
+    "PENDING": InstanceState.PENDING,
+    "PROVISIONING": InstanceState.PENDING,
+    "STAGING": InstanceState.PENDING,
+    "REPAIRING": InstanceState.PENDING,
+    "RUNNING": InstanceState.RUNNING,
+    "PENDING_STOP": InstanceState.STOPPING,
+    "STOPPING": InstanceState.STOPPING,
+    "SUSPENDING": InstanceState.STOPPING,
+    "SUSPENDED": InstanceState.STOPPED,
+    "STOPPED": InstanceState.STOPPED,
+    "TERMINATED": InstanceState.STOPPED,
+    "DEPROVISIONING": InstanceState.TERMINATING,
+}
+"""Compute Engine's ``TERMINATED`` is a machine that stands still; one that is gone is in no list."""
+
+
+def read_instance(described: Mapping[str, Any]) -> Instance:
+    """An instance as Compute Engine describes it. Its id, here, is ``zone/name``; it has no place in its batch."""
+    labels = tags_of(described.get("labels") or {})
+    zone, name = last_part(str(described.get("zone", ""))), str(described["name"])
+    interface: Mapping[str, Any] = next(iter(described.get("networkInterfaces") or ()), {})
+    access: Mapping[str, Any] = next(iter(interface.get("accessConfigs") or ()), {})
+    return Instance(
+        id=f"{zone}/{name}",
+        state=STATES.get(str(described.get("status")), InstanceState.PENDING),
+        token=labels.get(TAG_BATCH, ""),
+        launch_index=-1,
+        zone=zone,
+        name=name,
+        public_ip=access.get("natIP") or None,
+        private_ip=interface.get("networkIP") or None,
+        reason=str(described.get("statusMessage") or ""),
+        tags=labels,
+        launched_at=_moment(described.get("creationTimestamp")),
+    )
+
+
+def asked_for(request: DescribeRequest) -> Callable[[Instance], bool]:
+    """Whether an instance is one of those that the request means; made once, for a list of thousands."""
+    owner, scope = label_value(request.owner), label_value(request.scope)
+    ids, tokens = frozenset(request.instance_ids), frozenset(request.tokens)
+
+    def is_asked(instance: Instance) -> bool:
+        tags = instance.tags
+        is_ours = not tags or (tags.get(TAG_OWNER) == owner and tags.get(TAG_SCOPE) == scope)
+        return is_ours and (instance.id in ids or instance.token in tokens)
+
+    return is_asked
+
+
+def last_part(url: str) -> str:
+    """What a resource's URL ends in: its name."""
+    return url.rpartition("/")[2]
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return None
