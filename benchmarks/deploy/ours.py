@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import ogc_async.actions.deploy_nodes  # noqa: F401  # nobody's imports count here, and this one comes when it is needed
 from ogc_async import actions, db
 from ogc_async.db.nodes import (
     NodeDraft,
