@@ -39,7 +39,7 @@ async def test_a_step_that_runs_is_said_to_go_on_until_it_ends(app: App, layout:
 
 
 async def test_a_step_whose_process_is_gone_is_found_once_its_lease_ran_out(app: App, layout: Layout) -> None:
-    (node_id,) = await actions.launch_async([layout], app=app)
+    await actions.launch_async([layout], app=app)
     (node,) = await actions.nodes_async(app=app)
     context = await open_context(app)
     brief = replace(context, settings=context.settings.model_copy(update={"ogc_lease_s": LEASE_S}))
