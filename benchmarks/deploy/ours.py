@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import ogc_async.actions.deploy_nodes  # noqa: F401  # nobody's imports count here, and this one comes when it is needed
 from ogc_async import actions, db
 from ogc_async.db.nodes import (
     NodeDraft,
@@ -97,4 +98,4 @@ def _layout(job: dict[str, Any]) -> Layout:
 def _application(job: dict[str, Any]) -> App:
     nowhere = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused", "aws_region": "us-east-2"}
     settings = Settings(_env_file=None, **nowhere)
-    return App(engine=db.connect(f"sqlite:///{Path(job['folder']) / 'ogc.db'}"), settings=settings)
+    return App(engine=db.connect(f"sqlite:///{Path(job['folder']) / 'ogc.db'}", settings=settings), settings=settings)

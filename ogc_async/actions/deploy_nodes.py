@@ -19,11 +19,12 @@ async def deploy_to_nodes(node_ids: Sequence[int], context: Context, *, rerun: b
     Steps that passed before, unchanged, are skipped unless ``rerun``; a node with none left is not connected to.
     """
     nodes = await get_nodes(context.engine, node_ids)
-    everyone = await find_nodes(context.engine, states={NodeState.RUNNING})
     history = await last_steps(context.engine, node_ids)
     async with Record(context, DEPLOY, nodes=len(node_ids)) as record:
         fleet = Fleet(context, record)
-        scripting = Scripting(context, fleet, record, tuple(everyone))
+        scripting = Scripting(context, fleet, record)
+        if scripting.has_templates(nodes):
+            scripting.everyone = tuple(await find_nodes(context.engine, states={NodeState.RUNNING}))
 
         async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:
             return await scripting.deploy(node, history.get(node.id, {}), rerun=rerun)

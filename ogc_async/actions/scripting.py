@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ogc_async.deploy.run import Limits, run_steps
 from ogc_async.deploy.scripts import ScriptFolder, read_scripts
 from ogc_async.deploy.steps import NodePlan, Step, node_environment, plan_node
 from ogc_async.deploy.template import Templates
+from ogc_async.errors import ScriptsError
 from ogc_async.events import FilesPushed
 from ogc_async.settings import shared_environment
 from ogc_async.ssh.archive import Packer, PushFile
@@ -36,6 +38,7 @@ class Scripting:
         self.everyone = everyone
         self._folders: dict[tuple[Any, ...], ScriptFolder] = {}
         self._templates: dict[Path, Templates] = {}
+        self._plans: dict[tuple[int, str, str], NodePlan] = {}
         self._shared: dict[tuple[str, ...], dict[str, str]] = {}
         self._packer = Packer()
 
@@ -50,6 +53,15 @@ class Scripting:
                 layout.scripts, base=layout.folder, include=layout.include, exclude=layout.exclude
             )
         return self._folders[key]
+
+    def has_templates(self, nodes: Iterable[NodeSnapshot]) -> bool:
+        """Something is rendered for some of the nodes. A folder that can not be read is told at its nodes' turn."""
+        for node in nodes:
+            with suppress(ScriptsError):
+                folder = self.folder_of(node)
+                if folder is not None and folder.has_templates:
+                    return True
+        return False
 
     def environment(self, node: NodeSnapshot) -> dict[str, str]:
         """What a script sees: the node's facts, and what the layout shares of this process's environment."""
@@ -85,7 +97,14 @@ class Scripting:
         return await self._push_and_run(node, session, plan, plan.steps)
 
     async def push(
-        self, node: NodeSnapshot, session: Session, files: Sequence[PushFile], *, is_first: bool, then: str = ""
+        self,
+        node: NodeSnapshot,
+        session: Session,
+        files: Sequence[PushFile],
+        *,
+        is_first: bool,
+        then: str = "",
+        ahead: str = "",
     ) -> Pushed:
         """Bring the node's files up to date, below its layout's folder."""
         pushed = await push_changed(
@@ -96,6 +115,7 @@ class Scripting:
             packer=self._packer,
             is_first=is_first,
             then=then,
+            ahead=ahead,
         )
         self._context.events.publish(FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.size_bytes))
         return pushed
@@ -136,9 +156,15 @@ class Scripting:
         layout = self._fleet.layout_of(node)
         timeout_s = layout.timeouts.ready or self._context.settings.ogc_ready_timeout_s
         await pass_gate(session, layout.ready, timeout_s=timeout_s)
-        # Asked for down the same channel: nearly always the answer is that no lock is held.
-        pushed = await self.push(node, session, plan.files, is_first=is_first, then=lock_probe())
+        # All down one channel: nearly always the answer is that no lock is held, and the first step can go at once.
+        ahead = due[0].command if due else ""
+        pushed = await self.push(node, session, plan.files, is_first=is_first, then=lock_probe(), ahead=ahead)
+        waiting = pushed.waiting
         if pushed.said.strip():
+            if waiting is not None:
+                # A server may let a session have one channel only.
+                await waiting.dismiss()
+                waiting = None
             await wait_for_locks(session, timeout_s=timeout_s)
         return await run_steps(
             session,
@@ -148,9 +174,20 @@ class Scripting:
             recorder=self._record.of(node),
             is_stopping=layout.on_failure == "stop",
             reopen=partial(self._fleet.session, node),
+            waiting=waiting,
         )
 
     def _plan(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
+        """The node's own, or the one of all nodes where nothing is rendered."""
+        layout = self._fleet.layout_of(node)
+        if scripts.has_templates:
+            return self._render(node, scripts)
+        key = (id(scripts), layout.remote_path, layout.platform)
+        if key not in self._plans:
+            self._plans[key] = self._render(node, scripts)
+        return self._plans[key]
+
+    def _render(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
         layout = self._fleet.layout_of(node)
         context = {
             "node": node,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar, cast
 
@@ -21,7 +22,7 @@ async def gather_bounded(
     """
     todo = list(items)
     answers: dict[int, R | E] = {}
-    gate = anyio.CapacityLimiter(limit)
+    gate = asyncio.Semaphore(limit)
 
     async def run(index: int, item: T) -> None:
         async with gate:

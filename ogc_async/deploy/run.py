@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -15,7 +15,9 @@ from ogc_async.deploy.reboot import Reopen, has_rebooted
 from ogc_async.deploy.steps import Step
 from ogc_async.errors import ConnectionLost
 from ogc_async.ssh.connection import Session
-from ogc_async.ssh.execute import Ended, Execution, Grew, Heard, run
+from ogc_async.ssh.execute import Ended, Execution, Grew, run
+from ogc_async.ssh.output import Heard
+from ogc_async.ssh.staged import Waiting
 from ogc_async.types import StepResult, StepState
 
 RECORD_TIMEOUT_S = 10.0
@@ -53,6 +55,10 @@ class Limits:
     output_limit: int
 
 
+Command = Callable[..., Awaitable[Execution]]
+"""Runs one step's command, within the limits and with the environment that it is given."""
+
+
 class StepsInterrupted(ConnectionLost):
     """The session broke; ``steps`` are those that had begun."""
 
@@ -70,15 +76,18 @@ async def run_steps(
     recorder: Recorder,
     is_stopping: bool = True,
     reopen: Reopen | None = None,
+    waiting: Waiting | None = None,
 ) -> tuple[StepResult, ...]:
     """Run the steps until one fails, or all of them unless ``is_stopping``; the results of those that ran.
 
-    Raises :class:`StepsInterrupted` where the session breaks. ``reopen`` gives another one then, to find out whether
-    the machine has rebooted.
+    The first one may be ``waiting`` on the node already. Raises :class:`StepsInterrupted` where the session breaks.
+    ``reopen`` gives another one then, to find out whether the machine has rebooted.
     """
     results: list[StepResult] = []
     for step in steps:
-        result = await _run_step(session, step, env, limits, recorder, reopen)
+        command = partial(run, session, step.command) if waiting is None else waiting.run
+        waiting = None
+        result = await _run_step(command, step, env, limits, recorder, reopen)
         results.append(result)
         if result.state in BROKEN:
             raise StepsInterrupted(session.node, f"{result.error} ({step.script})", tuple(results))
@@ -98,13 +107,13 @@ async def run_command(
 
 
 async def _run_step(
-    session: Session, step: Step, env: Mapping[str, str], limits: Limits, recorder: Recorder, reopen: Reopen | None
+    command: Command, step: Step, env: Mapping[str, str], limits: Limits, recorder: Recorder, reopen: Reopen | None
 ) -> StepResult:
     began = time.monotonic()
     action_id = await recorder.started(step.script, step.sha256)
     result = _unfinished(step, StepState.INTERRUPTED, "broken off from our side")
     try:
-        result = await _execute(session, step, env, limits, partial(recorder.grew, action_id), recorder.heard)
+        result = await _execute(command, step, env, limits, partial(recorder.grew, action_id), recorder.heard)
         if result.state is StepState.DISCONNECTED and reopen is not None and await has_rebooted(reopen, began):
             result = replace(result, state=StepState.REBOOTED, error="the machine rebooted in the middle of a step")
     finally:
@@ -114,17 +123,11 @@ async def _run_step(
 
 
 async def _execute(
-    session: Session, step: Step, env: Mapping[str, str], limits: Limits, grew: Grew, heard: Heard
+    command: Command, step: Step, env: Mapping[str, str], limits: Limits, grew: Grew, heard: Heard
 ) -> StepResult:
     try:
-        done = await run(
-            session,
-            step.command,
-            timeout_s=limits.timeout_s,
-            env=env,
-            output_limit=limits.output_limit,
-            grew=grew,
-            heard=heard,
+        done = await command(
+            timeout_s=limits.timeout_s, env=env, output_limit=limits.output_limit, grew=grew, heard=heard
         )
     except ConnectionLost:
         return _unfinished(step, StepState.DISCONNECTED, "the session broke before a step could start")

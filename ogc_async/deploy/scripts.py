@@ -71,6 +71,11 @@ class ScriptFolder:
             if not each.is_template
         }
 
+    @cached_property
+    def has_templates(self) -> bool:
+        """Not every node is given the same."""
+        return any(each.is_template for each in self.files)
+
     def mode_of(self, script: ScriptFile) -> int:
         """What runs may be executed, and nothing may be written by others."""
         return RUNNABLE if script.path in self.runs else script.mode & 0o755

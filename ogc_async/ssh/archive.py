@@ -51,20 +51,26 @@ class Packer:
     """Packs files for many nodes; what they have in common is compressed once."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, ...], bytes] = {}
+        self._kept: dict[tuple[bytes | str, ...], bytes] = {}
         self._turn = anyio.Lock()
 
     async def stream(self, files: Sequence[PushFile]) -> tuple[bytes, bytes]:
         """One compressed tar in two parts: the common files, then a node's own and the archive's end."""
         common = [each for each in files if each.is_common]
+        if len(common) == len(files):
+            return await self._segment(common, END), b""
         own = [each for each in files if not each.is_common]
-        return await self._segment(common), await _off_loop(own, pack) if own else END
+        return await self._segment(common), await _off_loop(own, pack)
 
-    async def _segment(self, files: Sequence[PushFile]) -> bytes:
-        key = tuple(each.line for each in files)
+    async def _segment(self, files: Sequence[PushFile], end: bytes = b"") -> bytes:
+        key: tuple[bytes | str, ...] = (end, *(each.line for each in files))
+        found = self._kept.get(key)
+        return await self._pack_once(key, files, end) if found is None else found
+
+    async def _pack_once(self, key: tuple[bytes | str, ...], files: Sequence[PushFile], end: bytes) -> bytes:
         async with self._turn:
             if key not in self._kept:
-                segment = await _off_loop(files, pack_open)
+                segment = await _off_loop(files, pack_open) + end
                 while len(self._kept) >= KEPT:
                     del self._kept[next(iter(self._kept))]
                 self._kept[key] = segment

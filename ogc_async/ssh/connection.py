@@ -30,6 +30,10 @@ BANNER_PAUSE_S = 2.0
 
 CLOSE_TIMEOUT_S = 5.0
 
+KEEPALIVE_S = 15.0
+KEEPALIVE_MISSES = 4
+"""A session counts as broken once the node has left so many questions unanswered, so many seconds apart."""
+
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 HOST_KEYS = (
@@ -71,6 +75,7 @@ class Session:
         self.host_key = host_key
         self.redaction = redaction or Redaction()
         self.shell = shell
+        self._lasting: asyncio.TimerHandle | None = None
 
     @property
     def is_windows(self) -> bool:
@@ -78,11 +83,17 @@ class Session:
         return self.shell.is_windows
 
     async def __aenter__(self) -> Self:
+        # A timer that starts anew with every packet is more than a short session has need of.
+        self._lasting = asyncio.get_running_loop().call_later(
+            KEEPALIVE_S, self.connection.set_keepalive, KEEPALIVE_S, KEEPALIVE_MISSES
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._lasting is not None:
+            self._lasting.cancel()
         self.connection.close()
         with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
             await self.connection.wait_closed()
@@ -111,7 +122,7 @@ class Connector:
         _quieten()
         self._jump = jump
         self._redaction = redaction
-        self._gate = anyio.CapacityLimiter(max_handshakes)
+        self._gate = asyncio.Semaphore(max_handshakes)
         self._sleep = sleep
         self._clock = clock or asyncio.get_running_loop().time
         self._rng = rng or random.Random()  # noqa: S311  # spreads retries, hides nothing
@@ -128,8 +139,6 @@ class Connector:
             kex_algs=KEX,
             encryption_algs=CIPHERS,
             server_host_key_algs=HOST_KEYS,
-            keepalive_interval=15,
-            keepalive_count_max=4,
         )
 
     async def connect(self, target: Target, *, timeout_s: float) -> Session:

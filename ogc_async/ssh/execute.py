@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ import asyncssh
 
 from ogc_async.errors import ConnectionLost
 from ogc_async.ssh.connection import Session
+from ogc_async.ssh.output import BoundedBuffer, Heard, RedactedBuffer, Sink
 from ogc_async.ssh.redaction import Redaction
 
 OPEN_TIMEOUT_S = 30.0
@@ -21,7 +23,6 @@ OPEN_TIMEOUT_S = 30.0
 
 TERM_GRACE_S = 3.0
 """Between asking a command to end and killing it, and between that and closing its channel."""
-
 
 GROWTH_S = 1.0
 LONGEST_GROWTH_S = 30.0
@@ -31,7 +32,6 @@ PIECE = 262_144
 """Bytes of input handed over at once: the rest waits outside until the node has taken them in."""
 
 Grew = Callable[[bytes, int], Awaitable[None]]
-Heard = Callable[[bytes], None]
 """Told the output so far, as it would be kept, and how many bytes came in."""
 
 
@@ -55,85 +55,6 @@ class Execution:
     output_bytes: int
     errors: bytes = field(repr=False)
     seconds: float
-
-
-MARK_ROOM = 64
-
-
-class BoundedBuffer:
-    """Keeps the beginning and the end of what is written, up to ``limit`` bytes, and marks the cut between them.
-
-    What is kept is always shorter than what was written where there is a cut, and never longer than it.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._half = limit // 2
-        self._head = bytearray()
-        self._tail = bytearray()
-        self.size = 0
-
-    def write(self, data: bytes) -> None:
-        """Take in more."""
-        self.size += len(data)
-        room = self._half - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:] if room < len(data) else b""
-        if len(self._tail) > 2 * self._half:
-            del self._tail[: -self._half]
-
-    def end(self) -> None:
-        """No more will come."""
-
-    def value(self) -> bytes:
-        """All of it, or head, mark and tail."""
-        tail = bytes(self._tail[-self._half :])
-        cut = self.size - len(self._head) - len(tail)
-        if cut <= MARK_ROOM and len(self._head) + len(self._tail) == self.size:
-            # The mark would take more room than what it stands for.
-            return bytes(self._head + self._tail)
-        mark = f"\n[… {cut} bytes cut …]\n".encode() if cut else b""
-        return bytes(self._head) + mark + tail
-
-
-class RedactedBuffer(BoundedBuffer):
-    """Keeps what is written without the secrets in it, which may come in pieces."""
-
-    def __init__(self, limit: int, redaction: Redaction, heard: Heard | None = None) -> None:
-        super().__init__(limit)
-        self._stream = redaction.stream()
-        self._heard = heard
-
-    def write(self, data: bytes) -> None:
-        """Take in more."""
-        self._pass_on(self._stream.feed(data))
-
-    def end(self) -> None:
-        """No more will come."""
-        self._pass_on(self._stream.end())
-
-    def _pass_on(self, clean: bytes) -> None:
-        super().write(clean)
-        if clean and self._heard is not None:
-            self._heard(clean)
-
-
-class Sink(BoundedBuffer):
-    """Passes what is written on to a file, up to ``limit`` bytes, and keeps nothing itself."""
-
-    def __init__(self, limit: int, file: IO[bytes]) -> None:
-        super().__init__(0)
-        self._left = limit
-        self._file = file
-
-    def write(self, data: bytes) -> None:
-        """Take in more; beyond the limit it is only counted."""
-        self.size += len(data)
-        self._file.write(data[: max(self._left, 0)])
-        self._left -= len(data)
-
-    def value(self) -> bytes:
-        """Nothing: the file has it."""
-        return b""
 
 
 async def run(
@@ -161,22 +82,18 @@ async def run(
     pieces = [stdin] if isinstance(stdin, bytes) else list(stdin)
     if env or session.is_windows:
         command, pieces = session.shell.with_environment(command, env or {})
-    listener = _Listener(output_limit, session.redaction, is_split=is_split, sink=sink, heard=heard)
-    timed_out = False
+    listener = Listener(output_limit, session.redaction, is_split=is_split, sink=sink, heard=heard)
     try:
-        await _start(session, command, listener)
-        with anyio.move_on_after(timeout_s) as scope:
-            await listener.feed(pieces)
-            await _wait(listener, grew)
-        timed_out = scope.cancelled_caught
+        await start(session, command, listener)
+        timed_out = not await complete(listener, pieces, timeout_s=timeout_s, grew=grew)
     finally:
         # Whoever is cancelled between asking for the command and hearing that it runs has started it all the same.
-        if listener.channel is not None and not listener.closed.is_set():
-            await _end(listener.channel, listener)
+        await listener.end()
     return listener.execution(timed_out=timed_out, seconds=time.monotonic() - began)
 
 
-async def _start(session: Session, command: str, listener: _Listener) -> None:
+async def start(session: Session, command: str, listener: Listener) -> None:
+    """Have the command run on a channel of its own. Raises ``ConnectionLost``."""
     try:
         with anyio.fail_after(OPEN_TIMEOUT_S):
             await session.connection.create_session(lambda: listener, command, encoding=None)
@@ -185,16 +102,23 @@ async def _start(session: Session, command: str, listener: _Listener) -> None:
         raise ConnectionLost(session.node, f"the session broke before a command could start: {said}") from error
 
 
-async def _wait(listener: _Listener, grew: Grew | None) -> None:
+async def complete(listener: Listener, pieces: Sequence[bytes], *, timeout_s: float, grew: Grew | None) -> bool:
+    """Give the command the rest of its input, and wait for its end; whether it came in time."""
+    with anyio.move_on_after(timeout_s):
+        await listener.feed(pieces)
+        listener.end_input()
+        await _wait(listener, grew)
+        return True
+    return False
+
+
+async def _wait(listener: Listener, grew: Grew | None) -> None:
     """Wait for the command's end, and tell of its output meanwhile."""
     if grew is None:
         await listener.closed.wait()
         return
     pause_s, told = GROWTH_S, 0
-    while not listener.closed.is_set():
-        with anyio.move_on_after(pause_s):
-            await listener.closed.wait()
-            return
+    while not await listener.closed_within(pause_s):
         pause_s = min(2 * pause_s, LONGEST_GROWTH_S)
         output, size = listener.so_far()
         if size > told:
@@ -202,19 +126,7 @@ async def _wait(listener: _Listener, grew: Grew | None) -> None:
             await grew(output, size)
 
 
-async def _end(channel: asyncssh.SSHClientChannel[bytes], listener: _Listener) -> None:
-    """Ask the command to end, then kill it, then close its channel; OpenSSH signals the whole process group."""
-    for act in (channel.terminate, channel.kill, channel.abort):
-        with anyio.move_on_after(TERM_GRACE_S, shield=True):
-            try:
-                act()
-            except OSError:
-                return
-            await listener.closed.wait()
-            return
-
-
-class _Listener(asyncssh.SSHClientSession[bytes]):
+class Listener(asyncssh.SSHClientSession[bytes]):
     """Takes in what the server sends about one command, and hands over its input."""
 
     def __init__(
@@ -222,12 +134,13 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
         output_limit: int,
         redaction: Redaction,
         *,
-        is_split: bool,
+        is_split: bool = False,
         sink: IO[bytes] | None = None,
         heard: Heard | None = None,
     ) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.closed = anyio.Event()
+        self._woken = asyncio.Event()
         self._room = anyio.Event()
         self._room.set()
         self._output: BoundedBuffer = RedactedBuffer(output_limit, Redaction() if is_split else redaction, heard)
@@ -238,7 +151,7 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
         self._signal: str | None = None
 
     async def feed(self, pieces: Sequence[bytes]) -> None:
-        """Send the command its input, as fast as it takes it, and then the end of it."""
+        """Send the command input, as fast as it takes it."""
         if self.channel is None:
             return
         # A command that reads nothing may have ended by now, and its channel with it.
@@ -247,7 +160,39 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
                 for first in range(0, len(piece), PIECE):
                     await self._room.wait()
                     self.channel.write(piece[first : first + PIECE])
-            self.channel.write_eof()
+
+    def end_input(self) -> None:
+        """Tell the command that no more will come."""
+        if self.channel is not None:
+            with suppress(BrokenPipeError):
+                self.channel.write_eof()
+
+    async def closed_within(self, pause_s: float) -> bool:
+        """Wait for the end, but no longer; a timer alone costs less than a scope with a deadline."""
+        self._woken = asyncio.Event()
+        timer = asyncio.get_running_loop().call_later(pause_s, self._woken.set)
+        try:
+            if not self.closed.is_set():
+                await self._woken.wait()
+        finally:
+            timer.cancel()
+        return self.closed.is_set()
+
+    async def end(self) -> None:
+        """Ask the command to end, then kill it, then close its channel; OpenSSH signals the whole process group.
+
+        One that has ended, or never began, is left alone.
+        """
+        if self.channel is None or self.closed.is_set():
+            return
+        for act in (self.channel.terminate, self.channel.kill, self.channel.abort):
+            with anyio.move_on_after(TERM_GRACE_S, shield=True):
+                try:
+                    act()
+                except OSError:
+                    return
+                await self.closed.wait()
+                return
 
     def so_far(self) -> tuple[bytes, int]:
         """The output as it would be kept, and how much came in."""
@@ -283,6 +228,7 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
             buffer.end()
         self._room.set()
         self.closed.set()
+        self._woken.set()
 
     def execution(self, *, timed_out: bool, seconds: float) -> Execution:
         """What has come in so far."""

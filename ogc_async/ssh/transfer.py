@@ -6,17 +6,19 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
 import anyio
 
 from ogc_async.errors import TransferFailed
-from ogc_async.ssh.archive import MANIFEST, Packer, PushFile, manifest, unpack
+from ogc_async.ssh.archive import KEPT, MANIFEST, Packer, PushFile, manifest, unpack
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, run
 from ogc_async.ssh.sftp import pull_by_sftp, push_by_sftp
+from ogc_async.ssh.staged import Waiting, run_first
 
 NO_SUCH_COMMAND = 127
 PULL_LIMIT = 268_435_456
@@ -34,10 +36,11 @@ _CHECKED = re.compile(r"(.+): OK")
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push sent, and what the command that followed it printed."""
+    """What a push sent, what the command that followed it printed, and the one that waits on the node since then."""
 
     files: tuple[PushFile, ...]
     said: str = ""
+    waiting: Waiting | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -53,25 +56,31 @@ async def push(
     timeout_s: float,
     packer: Packer | None = None,
     then: str = "",
+    ahead: str = "",
 ) -> Pushed:
     """Put files below ``remote_path`` (relative to the login folder, or absolute), over what is there.
 
     One tar stream; SFTP where the node has no tar. ``then`` is a shell command to run afterwards, down the same
-    channel. Raises ``TransferFailed``.
+    channel, and ``ahead`` one that waits there after it. Where that one does not, there is none in ``waiting``. Raises
+    ``TransferFailed``.
     """
     if session.is_windows:
         await push_by_sftp(session, files, remote_path, timeout_s)
         return Pushed(tuple(files))
     stream = await (packer or Packer()).stream(files)
     folder = shlex.quote(remote_path)
-    command = f"mkdir -p {folder} && tar -xzf - -C {folder}{f' && {{ {then}; }}' if then else ''}"
-    done = await run(session, command, stdin=stream, timeout_s=timeout_s, output_limit=SAID_LIMIT)
+    # With a command ahead the input goes on after the archive, and gzip looks for more of it there.
+    source = f"head -c {sum(map(len, stream))} | " if ahead else ""
+    command = f"mkdir -p {folder} && {source}tar -xzf - -C {folder}{f' && {{ {then}; }}' if then else ''}"
+    done = await _do(session, command, ahead, stdin=stream, timeout_s=timeout_s)
+    if isinstance(done, Waiting):
+        return Pushed(tuple(files), _text(done.said), done)
     if done.exit_code == NO_SUCH_COMMAND:
         await push_by_sftp(session, files, remote_path, timeout_s)
-        return Pushed(tuple(files), await _say(session, then, timeout_s) if then else "")
+        return replace(await _look(session, then, ahead, timeout_s), files=tuple(files))
     if done.exit_code != 0:
         raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path}: {_why(done)}")
-    return Pushed(tuple(files), done.output.decode("utf-8", "replace"))
+    return Pushed(tuple(files), _text(done.output))
 
 
 async def push_changed(
@@ -82,6 +91,7 @@ async def push_changed(
     timeout_s: float,
     packer: Packer | None = None,
     then: str = "",
+    ahead: str = "",
     is_first: bool = False,
 ) -> Pushed:
     """Put there what the node does not hold: by name and content, as they are there now, and by the mode pushed.
@@ -91,10 +101,10 @@ async def push_changed(
     held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
     changed = [each for each in files if each.line not in held]
     if not changed:
-        return Pushed((), await _say(session, then, timeout_s) if then else "")
+        return await _look(session, then, ahead, timeout_s)
     sent = changed if session.is_windows else [*changed, _ledger(files, held)]
-    pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then)
-    return Pushed(tuple(changed), pushed.said)
+    pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then, ahead=ahead)
+    return replace(pushed, files=tuple(changed))
 
 
 async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeout_s: float) -> list[Path]:
@@ -151,8 +161,15 @@ def _ledger(files: Sequence[PushFile], held: Iterable[str]) -> PushFile:
     """What the node holds from now on: these files, and those of earlier pushes that are still as they were."""
     given = {each.path for each in files}
     others = [line for line in sorted(held) if path_of(line) not in given]
-    is_common = not others and all(each.is_common for each in files)
-    return manifest([*(each.line for each in files), *others], is_common=is_common)
+    if not others and all(each.is_common for each in files):
+        return _common_ledger(tuple(each.line for each in files))
+    return manifest([*(each.line for each in files), *others])
+
+
+@lru_cache(KEPT)
+def _common_ledger(lines: tuple[str, ...]) -> PushFile:
+    """The same for every node that is given nothing else."""
+    return manifest(lines, is_common=True)
 
 
 async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:
@@ -166,12 +183,27 @@ async def _held(session: Session, files: Sequence[PushFile], remote_path: str, t
     # The manifest, and every name in it once more, of this push or the one before it.
     limit = 65_536 + 4 * sum(len(each.line.encode()) for each in files)
     done = await run(session, command, timeout_s=timeout_s, output_limit=limit)
-    return still_held(done.output.decode("utf-8", "replace"))
+    return still_held(_text(done.output))
 
 
-async def _say(session: Session, command: str, timeout_s: float) -> str:
-    done = await run(session, command, timeout_s=timeout_s, output_limit=SAID_LIMIT)
-    return done.output.decode("utf-8", "replace")
+async def _look(session: Session, then: str, ahead: str, timeout_s: float) -> Pushed:
+    """What comes after a push, where there is nothing to push."""
+    if not then:
+        return Pushed(())
+    done = await _do(session, then, ahead, stdin=(), timeout_s=timeout_s)
+    return Pushed((), _text(done.said), done) if isinstance(done, Waiting) else Pushed((), _text(done.output))
+
+
+async def _do(
+    session: Session, command: str, ahead: str, *, stdin: Sequence[bytes], timeout_s: float
+) -> Execution | Waiting:
+    if ahead:
+        return await run_first(session, command, ahead, stdin=stdin, timeout_s=timeout_s, output_limit=SAID_LIMIT)
+    return await run(session, command, stdin=stdin, timeout_s=timeout_s, output_limit=SAID_LIMIT)
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace")
 
 
 def _why(done: Execution) -> str:
@@ -181,5 +213,5 @@ def _why(done: Execution) -> str:
         return "the session broke"
     if done.ended is Ended.KILLED:
         return f"killed by {done.signal}"
-    said = (done.errors or done.output).decode("utf-8", "replace").strip()
+    said = _text(done.errors or done.output).strip()
     return f"exit code {done.exit_code}{f': {said}' if said else ''}"

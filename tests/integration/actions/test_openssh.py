@@ -15,7 +15,7 @@ import pytest
 from ogc_async import actions
 from ogc_async.db.models import Base
 from ogc_async.deploy import ready
-from ogc_async.errors import ConnectionLost, HostKeyChanged, NotReady, SettingsError
+from ogc_async.errors import ConnectionLost, HostKeyChanged, NotReady, SettingsError, TransferFailed
 from ogc_async.events import Event, FilesPushed, StepFinished, StepStarted
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
@@ -321,3 +321,50 @@ async def test_a_machine_that_shows_another_key_than_before_is_refused_and_nothi
     assert isinstance(changed_key.error, HostKeyChanged)
     assert fine
     assert [(host.home / "ran").exists() for host in fleet.hosts] == [False, True]
+
+
+async def test_a_connection_cut_between_the_push_and_the_first_step_is_told_and_the_step_never_runs(
+    cloudless: App, own: dict[str, Any], fleet: Fleet, scripts_folder: Path
+) -> None:
+    app = cloudless
+    write(scripts_folder, s1_first="touch ~/ran", s2_never="touch ~/ran")
+    assert app.engine is not None
+    (node_id,) = await enlist(app.engine, fleet.hosts[:1], own)
+
+    def cut(event: Event) -> None:
+        if isinstance(event, FilesPushed):
+            fleet.cut(fleet.hosts[0])
+
+    with app.events.subscribed(cut), pytest.raises(ConnectionLost, match=r"the session broke .*\(1_first\.sh\)"):
+        await actions.deploy_async(node_id, app=app)
+    (row,) = await recorded(app, node_id)
+    assert (row.script, row.state, row.exit_code) == ("1_first.sh", StepState.DISCONNECTED, None)
+    assert not (fleet.hosts[0].home / "ran").exists()
+    assert await actions.deploy_async(node_id, app=app)
+    assert (fleet.hosts[0].home / "ran").exists()
+
+
+async def test_a_push_that_fails_leaves_no_step_on_record(
+    cloudless: App, own: dict[str, Any], fleet: Fleet, scripts_folder: Path
+) -> None:
+    app = cloudless
+    write(scripts_folder, s1_first="touch ~/ran")
+    on_path(fleet, 0, "tar", "echo 'tar: no room' >&2; exit 2")
+    assert app.engine is not None
+    (node_id,) = await enlist(app.engine, fleet.hosts[:1], own)
+    with pytest.raises(TransferFailed, match="exit code 2: tar: no room"):
+        await actions.deploy_async(node_id, app=app)
+    assert await recorded(app, node_id) == []
+    assert not (fleet.hosts[0].home / "ran").exists()
+
+
+async def test_a_node_that_greets_whoever_comes_is_asked_for_its_locks_again_and_runs_its_steps(
+    cloudless: App, own: dict[str, Any], fleet: Fleet, scripts_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = cloudless
+    write(scripts_folder, s1_first="echo one", s2_second="echo two")
+    assert app.engine is not None
+    (node_id,) = await enlist(app.engine, fleet.hosts[:1], own)
+    monkeypatch.setattr("ogc_async.actions.scripting.lock_probe", lambda: "echo hello")
+    result = await actions.deploy_async(node_id, app=app)
+    assert result.output == "one\ntwo\n"

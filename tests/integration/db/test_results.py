@@ -9,7 +9,7 @@ import pytest
 from ogc_async.db import Engine
 from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.db.results import Notes, StepStart, interrupt_forsaken, node_actions, write_notes
-from ogc_async.ssh.execute import BoundedBuffer
+from ogc_async.ssh.output import BoundedBuffer
 from ogc_async.types import NodeSnapshot, StepResult, StepState, UserSnapshot
 from tests.integration.db.conftest import counted_statements, finish_actions, start_actions
 

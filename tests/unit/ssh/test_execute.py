@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from ogc_async.ssh.execute import BoundedBuffer
+from ogc_async.ssh.output import BoundedBuffer
 from ogc_async.ssh.shell import exports
 
 
