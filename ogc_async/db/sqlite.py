@@ -75,6 +75,16 @@ class SteadyConnection(aiosqlite.Connection):
         if self._connection is not None:
             await self._end()
 
+    def stop(self) -> asyncio.Future[None] | None:
+        """Close the file and end the thread, in which nobody is left to wait for the answer."""
+        self._tx.put_nowait((None, self._undo))
+        return super().stop()
+
+    def _undo(self) -> None:
+        # A cursor that is still about keeps a closed file open, and the lock of its transaction.
+        if self._connection is not None and self._connection.in_transaction:
+            self._connection.rollback()
+
     async def _end(self) -> None:
         ended = self.stop()
         if ended is not None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 
 import anyio
 import pytest
+from sqlalchemy import select, update
 
 from ogc_async.db import Engine
+from ogc_async.db.models import User
 from ogc_async.db.users import create_user, current_user
 from ogc_async.errors import DatabaseUnavailable
+from tests.cancellation.steps import How, Steps
 
 STEPS = (*range(40), *range(40, 400, 15))
 """Turns of the event loop after which the work is broken off: the first ones open the connection."""
 HANGS_AFTER_S = 30
+WRITES_WITHIN_S = 5
 
 
 async def broken_off(work: asyncio.Task[object], steps: int, times: int) -> None:
@@ -48,6 +53,27 @@ async def test_a_transaction_that_is_cancelled_ends_and_leaves_nothing_open(
     assert (await current_user(database)).slug == "adam"
     await database.aclose()
     await threads_have_ended(before)
+
+
+async def test_a_transaction_that_is_cancelled_lets_others_write_at_once(database: Engine, another: Engine) -> None:
+    async def write(engine: Engine) -> None:
+        async with engine.transaction(WRITES_WITHIN_S) as connection:
+            for _ in range(2):
+                await connection.execute(select(User.id))
+            await connection.execute(update(User).values(name="Eve"))
+
+    await create_user(database, "Adam")
+    steps = Steps(How.TASK)
+    assert not await steps.cancelled_at(0, write(database))
+    # What only the garbage collector finds would hold the lock until it comes by.
+    gc.disable()
+    try:
+        for step in range(1, steps.taken + 1):
+            await steps.cancelled_at(step, write(database))
+            await write(another)
+    finally:
+        gc.enable()
+    await database.aclose()
 
 
 async def test_a_deadline_at_any_moment_is_a_database_that_does_not_answer(database: Engine) -> None:
