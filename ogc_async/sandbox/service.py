@@ -21,6 +21,8 @@ from ogc_async.sandbox.settings import SandboxSettings
 log = logging.getLogger(__name__)
 
 SHUTDOWN_TIMEOUT_S = 2.0
+MAX_LINE = 65_536
+"""Bytes of a request's first line: a client that names a thousand machines there is not for us to refuse."""
 OPEN_FILES = 65536
 
 
@@ -49,7 +51,9 @@ class Sandbox:
             self._ec2 = Ec2(self.settings, self._clock, self._room)
             self._compute = Compute(self.settings, self._clock, self._room)
             stack.callback(self._compute.remove)
-            runner = web.AppRunner(self._web(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+            runner = web.AppRunner(
+                self._web(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, max_line_size=MAX_LINE
+            )
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, self.settings.host, self.settings.port).start()

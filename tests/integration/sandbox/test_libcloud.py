@@ -80,3 +80,8 @@ def test_it_finds_an_imported_rsa_key_again_by_its_fingerprint(driver: Any, word
     public = key.export_public_key().decode()
     driver.import_key_pair_from_string(word, public)
     assert driver.ex_find_or_import_keypair_by_key_material(public)["keyName"] == word
+
+
+def test_hundreds_of_machines_named_in_one_address_are_read(driver: Any) -> None:
+    with pytest.raises((BaseHTTPError, Exception), match=r"InvalidInstanceID\.NotFound"):
+        driver.list_nodes(ex_node_ids=[f"i-{number:017x}" for number in range(500)])
