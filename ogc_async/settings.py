@@ -75,7 +75,7 @@ class Settings(BaseSettings):
         "cleanup", description="machines of a cancelled launch: terminate them, or keep them for `sync`"
     )
     ogc_settle_s: float = Field(60, ge=0, description="how long after its launch a machine may not be visible yet")
-    ogc_poll_s: float = Field(0.7, gt=0, description="pause between two descriptions of what boots or ends, at least")
+    ogc_poll_s: float = Field(0.75, gt=0, description="pause between two descriptions of what boots or ends, at least")
     ogc_boot_timeout_s: float = Field(600, gt=0, description="from the launch call until a machine runs")
     ogc_terminate_timeout_s: float = Field(600, gt=0, description="from the terminate call until a machine is gone")
 
