@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from uuid import uuid4
@@ -34,7 +34,13 @@ class Lease:
         self._heart: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Lease:
-        self._heart = asyncio.create_task(self._beat())
+        self._heart = asyncio.create_task(
+            keep_renewing(
+                self._length_s,
+                lambda: renew_leases(self._engine, Hold(self.worker, self.until)),
+                f"leases of {self.worker}",
+            )
+        )
         return self
 
     async def __aexit__(
@@ -70,10 +76,12 @@ class Lease:
         except (StoreError, TimeoutError) as failed:
             log.warning("leases of %s run out by themselves: %s", self.worker, failed)
 
-    async def _beat(self) -> None:
-        while True:
-            await anyio.sleep(self._length_s / RENEWALS)
-            try:
-                await renew_leases(self._engine, Hold(self.worker, self.until))
-            except StoreError as error:
-                log.warning("leases of %s were not renewed: %s", self.worker, error)
+
+async def keep_renewing(length_s: float, renew: Callable[[], Awaitable[object]], what: str) -> None:
+    """Say in time, again and again, that the holder of a lease of this length still lives, until cancelled."""
+    while True:
+        await anyio.sleep(length_s / RENEWALS)
+        try:
+            await renew()
+        except StoreError as error:
+            log.warning("%s were not renewed: %s", what, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,18 +11,14 @@ from typing import Self
 import anyio
 
 from ogc_async.actions.context import Context
+from ogc_async.actions.lease import keep_renewing
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.finish import outlast
 from ogc_async.db.results import Notes, StepStart, write_notes
-from ogc_async.errors import StoreError
 from ogc_async.events import OutputArrived, StepFinished, StepStarted
 from ogc_async.types import NodeSnapshot, StepResult, StepState
 
-log = logging.getLogger(__name__)
-
 RECORD_TIMEOUT_S = 10.0
-RENEWALS = 3
-"""Times in a lease's length that steps are said to go on: two may fail."""
 
 INTERVAL_S = 0.0005
 LONGEST_INTERVAL_S = 0.1
@@ -84,7 +79,7 @@ class Record:
 
     async def __aenter__(self) -> Self:
         await self._notes.__aenter__()
-        self._heart = asyncio.create_task(self._beat())
+        self._heart = asyncio.create_task(keep_renewing(self._lease_s, self._go_on, "leases of steps"))
         return self
 
     async def __aexit__(
@@ -141,14 +136,9 @@ class Record:
         ids = iter(begun)
         return [next(ids) if isinstance(item, StepStart) else 0 for item in items]
 
-    async def _beat(self) -> None:
-        while True:
-            await anyio.sleep(self._lease_s / RENEWALS)
-            try:
-                if self._running:
-                    await self._notes.submit(GoingOn(frozenset(self._running)))
-            except StoreError as error:
-                log.warning("%d steps were not said to go on: %s", len(self._running), error)
+    async def _go_on(self) -> None:
+        if self._running:
+            await self._notes.submit(GoingOn(frozenset(self._running)))
 
 
 def sort_notes(items: Sequence[Note], lease_s: float) -> Notes:

@@ -16,7 +16,6 @@ from ogc_async.db.nodes import pin_keys
 from ogc_async.types import StepResult, StepState
 
 CHUNK = 1000
-LEASE_S = 30.0
 DEPLOY = "deploy"
 """The kind of the steps that a later deploy goes on from."""
 
@@ -63,15 +62,15 @@ class ActionSnapshot:
 class Notes:
     """What is to be written of a fleet's steps, in one transaction: by action id, but for what begins."""
 
+    lease_s: float
+    """How long the process of what begins or goes on is believed to live."""
     starts: list[StepStart] = field(default_factory=list)
     growth: dict[int, tuple[bytes, int]] = field(default_factory=dict)
     ends: dict[int, StepResult] = field(default_factory=dict)
     host_keys: dict[int, str] = field(default_factory=dict)
     """Of nodes, by their ids."""
     going_on: set[int] = field(default_factory=set)
-    """Steps whose process says that it still lives."""
-    lease_s: float = LEASE_S
-    """How long that is believed of what begins or goes on."""
+    """Steps whose process says that it still lives, by their ids."""
 
 
 async def write_notes(engine: Engine, notes: Notes) -> list[int]:

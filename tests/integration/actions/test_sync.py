@@ -272,7 +272,7 @@ async def test_a_dead_process_s_step_does_not_run_on_record_for_ever(app: App, o
     assert app.engine is not None
     starts = [StepStart(node_id, "deploy", "1-a.sh", "5" * 64)]
     await write_notes(app.engine, Notes(starts=starts, lease_s=0))
-    await write_notes(app.engine, Notes(starts=starts))
+    await write_notes(app.engine, Notes(starts=starts, lease_s=60))
     await actions.sync_async(spec_of(one), app=app)
     forsaken, living = await recorded(app, node_id)
     assert (forsaken.state, forsaken.error) == (StepState.INTERRUPTED, "its process ended before it")

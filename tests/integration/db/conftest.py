@@ -16,6 +16,8 @@ from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
 from ogc_async.types import StepResult, UserSnapshot
 
+LEASE_S = 30.0
+
 
 @pytest.fixture
 async def engine(database: Engine) -> AsyncIterator[Engine]:
@@ -40,12 +42,12 @@ async def user(engine: Engine) -> UserSnapshot:
 
 async def start_actions(engine: Engine, starts: Sequence[StepStart]) -> list[int]:
     """Put steps on record as running; the actions' ids, in order."""
-    return await write_notes(engine, Notes(starts=list(starts)))
+    return await write_notes(engine, Notes(LEASE_S, starts=list(starts)))
 
 
 async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None:
     """Note how steps ended, by action id."""
-    await write_notes(engine, Notes(ends=dict(ends)))
+    await write_notes(engine, Notes(LEASE_S, ends=dict(ends)))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.db.results import Notes, StepStart, interrupt_forsaken, node_actions, write_notes
 from ogc_async.ssh.output import BoundedBuffer
 from ogc_async.types import NodeSnapshot, StepResult, StepState, UserSnapshot
-from tests.integration.db.conftest import counted_statements, finish_actions, start_actions
+from tests.integration.db.conftest import LEASE_S, counted_statements, finish_actions, start_actions
 
 EVERY_BYTE = bytes(range(256))
 LIMIT = 1024
@@ -137,7 +137,7 @@ async def test_only_what_runs_and_is_silent_for_longer_than_its_lease_is_interru
     done, forsaken, renewed = await write_notes(engine, Notes(starts=starts, lease_s=0))
     (living,) = await start_actions(engine, [start(nodes[1])])
     await finish_actions(engine, {done: end(b"kept")})
-    await write_notes(engine, Notes(going_on={renewed}))
+    await write_notes(engine, Notes(LEASE_S, going_on={renewed}))
     assert await interrupt_forsaken(engine, "its process ended") == {forsaken}
     states = {each.id: (each.state, each.error) for node in nodes for each in await node_actions(engine, node.id)}
     assert states == {
