@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     ogc_ready_timeout_s: float = Field(
         600, gt=0, description="from the SSH session until the node is ready for its scripts"
     )
-    ogc_max_handshakes: int = Field(20, ge=1, le=1000, description="SSH handshakes under way at once")
+    ogc_max_handshakes: int = Field(50, ge=1, le=1000, description="SSH handshakes under way at once")
     ogc_max_nodes: int = Field(200, ge=1, le=10000, description="nodes worked on over SSH at once")
     ogc_step_timeout_s: float = Field(3600, gt=0, description="one script or command, unless the layout says")
     ogc_transfer_timeout_s: float = Field(600, gt=0, description="one node's file transfer")

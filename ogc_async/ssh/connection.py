@@ -18,6 +18,7 @@ from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint
 from ogc_async.ssh.jump import Jump
 from ogc_async.ssh.redaction import Redaction
 from ogc_async.ssh.shell import POSIX, POWERSHELL, Shell
+from ogc_async.ssh.wire import Wire
 
 ATTEMPT_TIMEOUT_S = 20.0
 """One login. A server that accepts and then says nothing must not use up the whole wait."""
@@ -112,7 +113,7 @@ class Connector:
         self,
         client_key: asyncssh.SSHKey,
         *,
-        max_handshakes: int = 20,
+        max_handshakes: int = 50,
         jump: Jump | None = None,
         redaction: Redaction | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
@@ -134,6 +135,7 @@ class Connector:
             agent_path=None,
             gss_host=None,
             x509_trusted_certs=None,
+            x509_trusted_cert_paths=[],
             preferred_auth="publickey",
             compression_algs=None,
             kex_algs=KEX,
@@ -179,8 +181,8 @@ class Connector:
 
     async def _attempt(self, target: Target, check: HostKeyCheck, timeout_s: float) -> Session:
         async with self._gate:
-            with anyio.fail_after(max(timeout_s, 0.001)):
-                tunnel = await self._jump.connection(target.node) if self._jump is not None else ()
+            async with asyncio.timeout(max(timeout_s, 0.001)):
+                tunnel = await self._jump.connection(target.node) if self._jump is not None else Wire()
                 connection = await asyncssh.connect(
                     target.address,
                     target.port,

@@ -1,0 +1,94 @@
+"""The TCP connection below an SSH session: what is written in one turn of the event loop leaves in one piece.
+
+asyncssh writes each packet by itself, and an empty one before it. On their own, each would cost a system call here, a
+segment on the way, and a wake-up of the server: together they are the larger part of what a short session costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+AT_ONCE_BYTES = 65_536
+"""So much is passed on without waiting for the turn's end: the network can work on it meanwhile."""
+
+
+class Wire:
+    """What asyncssh calls a tunnel, straight to the host."""
+
+    async def create_connection(
+        self, session_factory: Callable[[], asyncio.Protocol], remote_host: str, remote_port: int
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """Connect, and leave the connection to the protocol that the factory makes. Raises ``OSError``."""
+        loop = asyncio.get_running_loop()
+        transport, opening = await loop.create_connection(lambda: _Opening(session_factory()), remote_host, remote_port)
+        return transport, opening.protocol
+
+    def close(self) -> None:
+        """Nothing is shared, and nothing left to close."""
+
+    async def wait_closed(self) -> None:
+        """Nothing to wait for either."""
+
+
+class _Opening(asyncio.Protocol):
+    """Puts the gathering transport between a new connection and its protocol, and is out of the way from then on."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        self.protocol = protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Another event loop's transport need not be of this class, only like it.
+        tcp = cast("asyncio.Transport", transport)
+        tcp.set_protocol(self.protocol)
+        self.protocol.connection_made(Gathering(tcp))
+
+
+class Gathering(asyncio.Transport):
+    """Passes on what was written since the last turn of the loop at once; the rest is the transport's own."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._held = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        """Take it along with what else comes in this turn."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held += data
+        if len(self._held) >= AT_ONCE_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Close it once all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close it at once; what was written is offered to the network, as it were without this."""
+        self._flush()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed or about to be."""
+        return self._transport.is_closing()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What the transport knows about the connection."""
+        return self._transport.get_extra_info(name, default)
+
+    def pause_reading(self) -> None:
+        """Take in nothing for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take in data again."""
+        self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, bytearray()
+            self._transport.write(held)

@@ -1,0 +1,112 @@
+"""What is written in one turn of the event loop leaves in one piece, whole and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ogc_async.ssh.wire import AT_ONCE_BYTES, Gathering, Wire
+
+DEADLINE_S = 10
+
+
+class Pieces(asyncio.Transport):
+    """A transport that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bytes | str] = []
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        self.told.append(bytes(data))
+
+    def close(self) -> None:
+        self.told.append("close")
+
+    def abort(self) -> None:
+        self.told.append("abort")
+
+
+async def test_the_writes_of_one_turn_are_one_and_those_of_the_next_another() -> None:
+    pieces = Pieces()
+    wire = Gathering(pieces)
+    for each in (b"one", b"two", b"three"):
+        wire.write(each)
+    assert pieces.told == []
+    await asyncio.sleep(0)
+    wire.write(b"four")
+    await asyncio.sleep(0)
+    assert pieces.told == [b"onetwothree", b"four"]
+
+
+async def test_much_does_not_wait_for_the_turns_end() -> None:
+    pieces = Pieces()
+    wire = Gathering(pieces)
+    wire.write(b"first")
+    wire.write(b"x" * AT_ONCE_BYTES)
+    assert pieces.told == [b"first" + b"x" * AT_ONCE_BYTES]
+    wire.write(b"last")
+    await asyncio.sleep(0)
+    assert pieces.told[1:] == [b"last"]
+
+
+async def test_closing_and_aborting_pass_on_what_was_written_before() -> None:
+    closed, aborted = Pieces(), Pieces()
+    for transport, end in ((closed, Gathering.close), (aborted, Gathering.abort)):
+        wire = Gathering(transport)
+        wire.write(b"bye")
+        end(wire)
+        await asyncio.sleep(0)
+    assert closed.told == [b"bye", "close"]
+    assert aborted.told == [b"bye", "abort"]
+
+
+async def test_a_connection_over_tcp_is_the_protocols_own_from_its_beginning_to_its_end() -> None:
+    async with _echo_server() as port:
+        caller = Caller()
+        transport, protocol = await Wire().create_connection(lambda: caller, "127.0.0.1", port)
+        assert protocol is caller
+        assert transport.get_extra_info("peername") == ("127.0.0.1", port)
+        async with asyncio.timeout(DEADLINE_S):
+            await caller.answered.wait()
+            caller.wire.close()
+            await caller.gone.wait()
+        assert caller.wire.is_closing()
+    assert bytes(caller.heard) == b"hello"
+
+
+class Caller(asyncio.Protocol):
+    """Says hello in two words, and waits for as much."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+        self.answered = asyncio.Event()
+        self.gone = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, Gathering)
+        self.wire = transport
+        transport.write(b"hel")
+        transport.write(b"lo")
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        if len(self.heard) >= len(b"hello"):
+            self.answered.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone.set()
+
+
+@asynccontextmanager
+async def _echo_server() -> AsyncIterator[int]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1024):
+            writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
