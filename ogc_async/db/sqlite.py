@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
 from sqlalchemy import URL, AsyncAdaptedQueuePool, Connection, PoolResetState, event
@@ -20,7 +22,6 @@ T = TypeVar("T")
 
 READ_ONLY = "ogc_read_only"
 WRITES_LATE = "ogc_writes_late"
-NO_WRITE = ("SELECT", "BEGIN")
 CURSOR_ROWS = 64
 KEPT_OPEN = 2
 """Connections that wait for their next use: a writer's, since a process writes one transaction at a time, and a
@@ -40,6 +41,7 @@ class SteadyConnection(aiosqlite.Connection):
         super().__init__(lambda: _open_file(path, timeout_s, **named), CURSOR_ROWS)
         self._path = path
         self._file: tuple[int, int] | None = None
+        self._begins_with: str | None = None
         # A program that ends in disorder is not held up by it.
         self._thread.daemon = True
 
@@ -52,6 +54,37 @@ class SteadyConnection(aiosqlite.Connection):
     def is_in_place(self) -> bool:
         """The file that is open is still the one at its path: what is written to another would be lost."""
         return self._file == _identity(self._path)
+
+    def cursor(self) -> SteadyCursor:  # type: ignore[override]  # opened by its first statement: nothing to await
+        """For one statement after another."""
+        return SteadyCursor(self)
+
+    def begin(self, statement: str | None) -> None:
+        """Begin a transaction so, together with its first statement: on the way there is nothing to wait for yet."""
+        self._begins_with = statement
+
+    async def visit(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """Have the connection's thread do all of ``act``. Raises what SQLite raises."""
+        beginning, self._begins_with = self._begins_with, None
+
+        def whole() -> T:
+            if beginning is not None:
+                self._conn.execute(beginning)
+            return act(self._conn)
+
+        return await self._execute(whole)
+
+    async def commit(self) -> None:
+        """End the transaction, where one has begun."""
+        self.begin(None)
+        if self.in_transaction:
+            await super().commit()
+
+    async def rollback(self) -> None:
+        """Undo the transaction, where one has begun."""
+        self.begin(None)
+        if self.in_transaction:
+            await super().rollback()
 
     async def _execute(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if not self._running or self._connection is None:
@@ -81,7 +114,7 @@ class SteadyConnection(aiosqlite.Connection):
         return super().stop()
 
     def _undo(self) -> None:
-        # A cursor that is still about keeps a closed file open, and the lock of its transaction.
+        # Whoever was broken off between two statements has left a transaction, and its lock on the file.
         if self._connection is not None and self._connection.in_transaction:
             self._connection.rollback()
 
@@ -94,6 +127,61 @@ class SteadyConnection(aiosqlite.Connection):
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._tx.put_nowait((answer, operation))
         return answer
+
+
+class SteadyCursor:
+    """Each statement is run, read to its end and closed in one visit to the connection's thread.
+
+    The driver's own cursor takes four visits, and each costs both threads a wake-up. What SQLAlchemy asks of a cursor
+    is here, under the names of PEP 249.
+    """
+
+    arraysize = 1
+
+    def __init__(self, connection: SteadyConnection) -> None:
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self._connection = connection
+        self._rows: deque[Any] = deque()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, sql: str, parameters: Any = ()) -> Self:
+        """Run a statement."""
+        await self._run(lambda cursor: cursor.execute(sql, parameters))
+        return self
+
+    async def executemany(self, sql: str, parameters: Any) -> Self:
+        """Run a statement once for each set of parameters."""
+        await self._run(lambda cursor: cursor.executemany(sql, parameters))
+        return self
+
+    async def fetchone(self) -> Any:
+        """The next row, or ``None``."""
+        return self._rows.popleft() if self._rows else None
+
+    async def fetchmany(self, size: int | None = None) -> list[Any]:
+        """So many rows, or those that are left."""
+        return [self._rows.popleft() for _ in range(min(size or self.arraysize, len(self._rows)))]
+
+    async def fetchall(self) -> list[Any]:
+        """All rows that are left."""
+        return await self.fetchmany(len(self._rows))
+
+    async def close(self) -> None:
+        """Forget the rows that nobody has asked for."""
+        self._rows.clear()
+
+    async def _run(self, act: Callable[[sqlite3.Cursor], object]) -> None:
+        def whole(connection: sqlite3.Connection) -> None:
+            with closing(connection.cursor()) as cursor:
+                act(cursor)
+                self._rows = deque(cursor.fetchall() if cursor.description else ())
+                self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
+
+        await self._connection.visit(whole)
 
 
 def open_sqlite(url: URL, timeout_s: float) -> AsyncEngine:
@@ -126,6 +214,7 @@ def _check(connection: Any, _record: Any, _proxy: Any) -> None:
 
 
 def _tidy(connection: Any, _record: Any, state: PoolResetState) -> None:
+    connection.driver_connection.begin(None)
     if state.asyncio_safe and connection.driver_connection.in_transaction:
         connection.rollback()
 
@@ -134,17 +223,20 @@ def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later would fail where another process wrote in between.
     options = connection.get_execution_options()
     if not options.get(WRITES_LATE):
-        connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
+        _driver(connection).begin("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
 
 
 def _begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
     # Until then each statement sees what is committed by then, as on PostgreSQL.
-    word = statement.lstrip()[:6].upper()
-    if word.startswith(NO_WRITE) or not connection.get_execution_options().get(WRITES_LATE):
+    is_reading = statement.lstrip()[:6].upper() == "SELECT"
+    if is_reading or not connection.get_execution_options().get(WRITES_LATE):
         return
-    driver: Any = connection.connection.driver_connection
-    if not driver.in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if not _driver(connection).in_transaction:
+        _driver(connection).begin("BEGIN IMMEDIATE")
+
+
+def _driver(connection: Connection) -> SteadyConnection:
+    return cast("SteadyConnection", connection.connection.driver_connection)
 
 
 def _open_file(path: str, timeout_s: float, **named: Any) -> sqlite3.Connection:

@@ -7,14 +7,17 @@ import gc
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import insert, select, text
+import pytest
+from sqlalchemy import insert, select, text, update
 
 from ogc_async import db
 from ogc_async.db import Engine
 from ogc_async.db.models import User
+from ogc_async.db.sqlite import SteadyConnection
 from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
 from ogc_async.state import App
@@ -91,3 +94,57 @@ def test_an_engine_that_nobody_closes_ends_quietly_with_its_loop_and_leaves_no_t
         assert time.monotonic() < deadline
         gc.collect()
         time.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_small_transaction_visits_sqlites_thread_once_a_statement_and_once_for_the_commit(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with database.reading() as connection:
+        await connection.execute(select(User.id))
+    visits = 0
+    submit = SteadyConnection._submit
+
+    def counted(self: SteadyConnection, operation: Callable[[], object]) -> asyncio.Future[object]:
+        nonlocal visits
+        visits += 1
+        return submit(self, operation)
+
+    monkeypatch.setattr(SteadyConnection, "_submit", counted)
+    async with database.transaction() as connection:
+        inserted = insert(User).values(name="A", slug="a").returning(User.id)
+        user_id = (await connection.execute(inserted)).scalar_one()
+        await connection.execute(update(User).where(User.id == user_id).values(name="B"))
+    assert visits == 3
+
+
+async def test_a_transaction_without_a_statement_locks_nobody_out(database: Engine, app: App) -> None:
+    other = db.connect(database.url, settings=app.settings.model_copy(update={"ogc_database_timeout_s": 0.05}))
+    async with database.transaction():
+        created, _ = await create_user(other, "other")
+    async with database.reading() as connection:
+        assert created.id in (await connection.execute(select(User.id))).scalars().all()
+    await other.aclose()
+
+
+async def test_what_a_transaction_left_unbegun_is_not_begun_by_the_next_user_of_its_connection(
+    database: Engine, app: App
+) -> None:
+    async with database.transaction():
+        pass
+    other = db.connect(database.url, settings=app.settings.model_copy(update={"ogc_database_timeout_s": 0.05}))
+    async with database.session_engine().connect() as reader:
+        await reader.execute(select(User.id))
+        # A reader that had begun to write would hold the lock.
+        await create_user(other, "other")
+    await other.aclose()
+
+
+async def test_rows_come_one_by_one_some_at_a_time_or_all_at_once(database: Engine) -> None:
+    numbers = text("SELECT 1 AS n UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 ORDER BY n")
+    async with database.reading() as connection:
+        assert (await connection.execute(numbers)).fetchone() == (1,)
+        assert (await connection.execute(numbers)).fetchmany(2) == [(1,), (2,)]
+        assert (await connection.execute(numbers)).scalars().all() == [1, 2, 3, 4]
+        async with connection.stream(numbers) as streamed:
+            assert [row.n async for row in streamed] == [1, 2, 3, 4]
