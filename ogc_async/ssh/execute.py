@@ -95,7 +95,7 @@ async def run(
 async def start(session: Session, command: str, listener: Listener) -> None:
     """Have the command run on a channel of its own. Raises ``ConnectionLost``."""
     try:
-        with anyio.fail_after(OPEN_TIMEOUT_S):
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
             await session.connection.create_session(lambda: listener, command, encoding=None)
     except (asyncssh.Error, OSError, TimeoutError) as error:
         said = str(error) or "no answer in time"
@@ -104,12 +104,16 @@ async def start(session: Session, command: str, listener: Listener) -> None:
 
 async def complete(listener: Listener, pieces: Sequence[bytes], *, timeout_s: float, grew: Grew | None) -> bool:
     """Give the command the rest of its input, and wait for its end; whether it came in time."""
-    with anyio.move_on_after(timeout_s):
-        await listener.feed(pieces)
-        listener.end_input()
-        await _wait(listener, grew)
-        return True
-    return False
+    try:
+        async with asyncio.timeout(timeout_s) as limit:
+            await listener.feed(pieces)
+            listener.end_input()
+            await _wait(listener, grew)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return False
+    return True
 
 
 async def _wait(listener: Listener, grew: Grew | None) -> None:
@@ -139,9 +143,9 @@ class Listener(asyncssh.SSHClientSession[bytes]):
         heard: Heard | None = None,
     ) -> None:
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
-        self.closed = anyio.Event()
+        self.closed = asyncio.Event()
         self._woken = asyncio.Event()
-        self._room = anyio.Event()
+        self._room = asyncio.Event()
         self._room.set()
         self._output: BoundedBuffer = RedactedBuffer(output_limit, Redaction() if is_split else redaction, heard)
         if sink is not None:
@@ -204,7 +208,7 @@ class Listener(asyncssh.SSHClientSession[bytes]):
 
     def pause_writing(self) -> None:
         """The node has not taken in yet what it was sent."""
-        self._room = anyio.Event()
+        self._room.clear()
 
     def resume_writing(self) -> None:
         """There is room for more."""

@@ -5,11 +5,12 @@ A channel of its own costs two round trips, and the client as much as a quarter 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
-import anyio
 import asyncssh
 
 from ogc_async.errors import ConnectionLost
@@ -88,10 +89,11 @@ async def run_first(
     is_through = False
     try:
         await start(session, command, listener)
-        with anyio.move_on_after(timeout_s):
-            await listener.feed(stdin)
-            await listener.through.wait()
-            is_through = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await listener.feed(stdin)
+                await listener.through.wait()
+                is_through = True
     finally:
         if not is_through:
             await listener.end()
@@ -111,7 +113,7 @@ class StagedListener(Listener):
 
     def __init__(self, output_limit: int, redaction: Redaction, *, mark: bytes) -> None:
         super().__init__(output_limit, redaction)
-        self.through = anyio.Event()
+        self.through = asyncio.Event()
         self.is_marked = False
         self._mark = mark
         self._held = b""
