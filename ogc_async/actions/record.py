@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -20,9 +21,9 @@ from ogc_async.types import NodeSnapshot, StepResult, StepState
 
 RECORD_TIMEOUT_S = 10.0
 
-INTERVAL_S = 0.0005
+INTERVAL_S = 0.001
 LONGEST_INTERVAL_S = 0.1
-"""For each node at work, between two transactions: one node's steps are not held up, and 200 nodes' go together."""
+"""For each node at work, between two transactions: one node's steps are not held up, and 100 nodes' go together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Record:
 
     async def started(self, node: NodeSnapshot, script: str, sha256: str) -> int:
         """Write that a step began; returns the action's id. Whoever is cancelled here finds the step as interrupted."""
-        writing = asyncio.ensure_future(self._notes.submit(StepStart(node.id, self._kind, script, sha256)))
+        writing = self._notes.put(StepStart(node.id, self._kind, script, sha256))
         try:
             action_id = await outlast(writing)
         except asyncio.CancelledError:
@@ -123,10 +124,15 @@ class Record:
         with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
             await self._notes.submit(Ended(action_id, result))
 
-    async def finished(self, node: NodeSnapshot, action_id: int, result: StepResult) -> None:
-        """Write how a step ended."""
-        await self._notes.submit(Ended(action_id, result))
-        self._events.publish(StepFinished(node.id, node.name, node.layout, result))
+    def finished(self, node: NodeSnapshot, action_id: int, result: StepResult) -> asyncio.Future[int]:
+        """Write how a step ended; who has to know that it is written awaits it."""
+        writing = self._notes.put(Ended(action_id, result))
+        writing.add_done_callback(partial(self._tell_finished, node, result))
+        return writing
+
+    def _tell_finished(self, node: NodeSnapshot, result: StepResult, writing: asyncio.Future[int]) -> None:
+        if not writing.cancelled() and writing.exception() is None:
+            self._events.publish(StepFinished(node.id, node.name, node.layout, result))
 
     async def _write(self, items: list[Note]) -> Sequence[int]:
         """The ids of the actions that began; for anything else, nothing of a meaning."""
@@ -165,6 +171,7 @@ class NodeRecord:
     def __init__(self, record: Record, node: NodeSnapshot) -> None:
         self._record = record
         self._node = node
+        self._ends: list[asyncio.Future[int]] = []
 
     async def started(self, script: str, sha256: str) -> int:
         """A step began."""
@@ -178,6 +185,11 @@ class NodeRecord:
         """A step wrote something."""
         self._record.heard(self._node, data)
 
-    async def finished(self, action_id: int, result: StepResult) -> None:
+    def finished(self, action_id: int, result: StepResult) -> None:
         """A step ended."""
-        await self._record.finished(self._node, action_id, result)
+        self._ends.append(self._record.finished(self._node, action_id, result))
+
+    async def written(self) -> None:
+        """All ends are written. Raises what one of them was not written for."""
+        ends, self._ends = self._ends, []
+        await asyncio.gather(*ends)

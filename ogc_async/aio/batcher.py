@@ -60,6 +60,10 @@ class Batcher(Generic[T, R]):
 
     async def submit(self, item: T) -> R:
         """What ``run`` answers for ``item``."""
+        return await self.put(item)
+
+    def put(self, item: T) -> asyncio.Future[R]:
+        """As :meth:`submit`, for who does not wait for the answer here and now."""
         if self._is_closed:
             raise RuntimeError("the batcher is not open")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
@@ -67,7 +71,7 @@ class Batcher(Generic[T, R]):
         if self._worker is None:
             # It lives as long as somebody waits for it.
             self._worker = asyncio.create_task(self._work())
-        return await answer
+        return answer
 
     async def _work(self) -> None:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, insert, or_, select, update
+from sqlalchemy import Update, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
@@ -79,9 +79,13 @@ async def write_notes(engine: Engine, notes: Notes) -> list[int]:
     until = moment + timedelta(seconds=notes.lease_s)
     async with engine.transaction() as connection:
         ids = await _insert(connection, [_started(start, moment, until) for start in notes.starts])
-        await _update(connection, [{"action_id": each, "lease_until": until} for each in sorted(notes.going_on)])
-        await _update(connection, _grown(notes.growth), Action.state == StepState.RUNNING)
-        await _update(connection, [_ended(action_id, end, moment) for action_id, end in notes.ends.items()])
+        for statement, rows in (
+            (GOES_ON, [{"action_id": each, "lease_until": until} for each in sorted(notes.going_on)]),
+            (GROWS, _grown(notes.growth)),
+            (ENDS, [_ended(action_id, end, moment) for action_id, end in notes.ends.items()]),
+        ):
+            if rows:
+                await connection.execute(statement, rows)
         await pin_keys(connection, notes.host_keys)
     return ids
 
@@ -121,22 +125,26 @@ async def node_actions(engine: Engine, node_id: int) -> list[ActionSnapshot]:
 
 async def _insert(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     # SQLite counts ids up in the order of the rows, and asked for that order would take a statement for each row.
-    is_ordered = connection.dialect.name != "sqlite"
-    statement = insert(Action).returning(Action.id, sort_by_parameter_order=is_ordered)
+    statement = BEGINS if connection.dialect.name == "sqlite" else BEGINS_IN_ORDER
     ids: list[int] = []
     for first in range(0, len(rows), CHUNK):
         ids += sorted((await connection.scalars(statement, rows[first : first + CHUNK])).all())
     return ids
 
 
-async def _update(connection: AsyncConnection, rows: list[dict[str, Any]], *where: ColumnElement[bool]) -> None:
-    """Give each row its own values: one prepared statement, many sets of parameters."""
-    if not rows:
-        return
+def _update(*names: str) -> Update:
+    """Gives each action its own values: one prepared statement, many sets of parameters."""
     table = Action.__table__
-    sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "action_id"}
-    found = update(table).where(table.c.id == bindparam("action_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
-    await connection.execute(found.values(sets), rows)
+    found = update(table).where(table.c.id == bindparam("action_id"))  # type: ignore[arg-type]  # a mapped class's table is a Table
+    return found.values({name: bindparam(name) for name in names})
+
+
+# Written often, and so worth to be built once.
+BEGINS = insert(Action).returning(Action.id)
+BEGINS_IN_ORDER = insert(Action).returning(Action.id, sort_by_parameter_order=True)
+GOES_ON = _update("lease_until")
+GROWS = _update("output", "output_bytes").where(Action.state == StepState.RUNNING)
+ENDS = _update("state", "exit_code", "signal", "output", "output_bytes", "seconds", "error", "finished_at")
 
 
 def _started(start: StepStart, moment: datetime, until: datetime) -> dict[str, Any]:

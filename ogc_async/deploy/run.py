@@ -21,7 +21,7 @@ from ogc_async.ssh.staged import Waiting
 from ogc_async.types import StepResult, StepState
 
 RECORD_TIMEOUT_S = 10.0
-"""A step's end is written even while its caller is being cancelled, but not for ever."""
+"""How steps ended is written even while their caller is being cancelled, but not for ever."""
 
 BROKEN = frozenset({StepState.INTERRUPTED, StepState.DISCONNECTED, StepState.REBOOTED})
 """After these there is no session to go on with."""
@@ -42,8 +42,12 @@ class Recorder(Protocol):
         """The step that runs wrote something. Must not wait."""
         ...
 
-    async def finished(self, action_id: int, result: StepResult) -> None:
-        """The step has ended."""
+    def finished(self, action_id: int, result: StepResult) -> None:
+        """The step has ended, which is written together with what comes next."""
+        ...
+
+    async def written(self) -> None:
+        """Wait until all of it is written."""
         ...
 
 
@@ -84,15 +88,19 @@ async def run_steps(
     ``reopen`` gives another one then, to find out whether the machine has rebooted.
     """
     results: list[StepResult] = []
-    for step in steps:
-        command = partial(run, session, step.command) if waiting is None else waiting.run
-        waiting = None
-        result = await _run_step(command, step, env, limits, recorder, reopen)
-        results.append(result)
-        if result.state in BROKEN:
-            raise StepsInterrupted(session.node, f"{result.error} ({step.script})", tuple(results))
-        if not result.ok and is_stopping:
-            break
+    try:
+        for step in steps:
+            command = partial(run, session, step.command) if waiting is None else waiting.run
+            waiting = None
+            result = await _run_step(command, step, env, limits, recorder, reopen)
+            results.append(result)
+            if result.state in BROKEN:
+                raise StepsInterrupted(session.node, f"{result.error} ({step.script})", tuple(results))
+            if not result.ok and is_stopping:
+                break
+    finally:
+        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
+            await recorder.written()
     return tuple(results)
 
 
@@ -117,8 +125,7 @@ async def _run_step(
         if result.state is StepState.DISCONNECTED and reopen is not None and await has_rebooted(reopen, began):
             result = replace(result, state=StepState.REBOOTED, error="the machine rebooted in the middle of a step")
     finally:
-        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
-            await recorder.finished(action_id, result)
+        recorder.finished(action_id, result)
     return result
 
 

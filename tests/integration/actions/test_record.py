@@ -6,13 +6,15 @@ import asyncio
 from dataclasses import replace
 
 import anyio
+import pytest
 from sqlalchemy import select
 
 from ogc_async import actions
 from ogc_async.actions.context import Context, open_context
 from ogc_async.actions.record import Record
+from ogc_async.db import Engine
 from ogc_async.db.models import Action
-from ogc_async.db.results import interrupt_forsaken
+from ogc_async.db.results import Notes, interrupt_forsaken, write_notes
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.types import StepResult, StepState
@@ -60,3 +62,29 @@ async def _next_lease(context: Context, last: object) -> object:
             if until != last:
                 return until
             await asyncio.sleep(0.01)
+
+
+async def test_the_end_of_a_step_is_written_with_the_beginning_of_the_next(
+    app: App, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node_id,) = await actions.launch_async([layout], app=app)
+    (node,) = await actions.nodes_async(app=app)
+    groups: list[tuple[int, int]] = []
+
+    async def counted(engine: Engine, notes: Notes) -> list[int]:
+        groups.append((len(notes.starts), len(notes.ends)))
+        return await write_notes(engine, notes)
+
+    monkeypatch.setattr("ogc_async.actions.record.write_notes", counted)
+    told: list[str] = []
+    heard = app.events.subscribed(lambda event: told.append(type(event).__name__))
+    async with Record(await open_context(app), "exec") as record:
+        own = record.of(node)
+        with heard:
+            for script in ("1", "2", "3"):
+                action_id = await own.started(script, "")
+                own.finished(action_id, StepResult(script=script, state=StepState.PASSED, exit_code=0, seconds=0))
+            await own.written()
+        assert [each.state for each in await recorded(app, node_id)] == [StepState.PASSED] * 3
+    assert groups == [(1, 0), (1, 1), (1, 1), (0, 1)]
+    assert told == ["StepStarted", "StepFinished", "StepStarted", "StepFinished", "StepStarted", "StepFinished"]

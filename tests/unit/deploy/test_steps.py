@@ -149,7 +149,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str]] = []
-        self.written = b""
+        self.output = b""
 
     async def started(self, script: str, sha256: str) -> int:
         self.lines.append((script, "started"))
@@ -159,10 +159,13 @@ class Notes:
         self.lines.append((str(action_id), "grew"))
 
     def heard(self, data: bytes) -> None:
-        self.written += data
+        self.output += data
 
-    async def finished(self, action_id: int, result: StepResult) -> None:
+    def finished(self, action_id: int, result: StepResult) -> None:
         self.lines.append((result.script, result.state))
+
+    async def written(self) -> None:
+        self.lines.append(("", "written"))
 
 
 Runs = Callable[..., Awaitable[tuple[StepResult, ...]]]
@@ -202,7 +205,8 @@ async def test_steps_run_one_after_the_other_each_on_record_before_the_next(runs
     notes = Notes()
     results = await runs(notes, 0, 0, 0)
     assert [each.output for each in results] == [f"run {number}".encode() for number in (1, 2, 3)]
-    assert notes.lines == [(f"{number}.sh", state) for number in (1, 2, 3) for state in ("started", StepState.PASSED)]
+    told = [(f"{number}.sh", state) for number in (1, 2, 3) for state in ("started", StepState.PASSED)]
+    assert notes.lines == [*told, ("", "written")]
 
 
 async def test_the_first_failure_ends_the_run_unless_it_is_to_go_on(runs: Runs) -> None:
@@ -218,4 +222,4 @@ async def test_a_session_that_breaks_between_two_steps_keeps_the_results_before_
         ("1.sh", StepState.PASSED),
         ("2.sh", StepState.DISCONNECTED),
     ]
-    assert notes.lines[-1] == ("2.sh", StepState.DISCONNECTED)
+    assert notes.lines[-2:] == [("2.sh", StepState.DISCONNECTED), ("", "written")]
