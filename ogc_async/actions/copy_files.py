@@ -44,7 +44,7 @@ async def push_to_nodes(
 
             async def copy() -> Sequence[str]:
                 pushed = await push_changed(session, files, folder, timeout_s=timeout_s, packer=packer)
-                told = FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.size_bytes)
+                told = FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.files.size_bytes)
                 context.events.publish(told)
                 return [each.path for each in pushed.files]
 

@@ -117,7 +117,9 @@ class Scripting:
             then=then,
             ahead=ahead,
         )
-        self._context.events.publish(FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.size_bytes))
+        self._context.events.publish(
+            FilesPushed(node.id, node.name, node.layout, len(pushed.files), pushed.files.size_bytes)
+        )
         return pushed
 
     def transfer_timeout_s(self, node: NodeSnapshot) -> float:

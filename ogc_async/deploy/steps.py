@@ -9,7 +9,7 @@ from typing import Any
 
 from ogc_async.deploy.scripts import ScriptFile, ScriptFolder
 from ogc_async.deploy.template import Templates
-from ogc_async.ssh.archive import PushFile
+from ogc_async.ssh.archive import Bundle, PushFile
 from ogc_async.ssh.shell import POSIX, Shell
 from ogc_async.types import NodeSnapshot, UserSnapshot
 
@@ -31,7 +31,7 @@ class Step:
 class NodePlan:
     """All that one node is given: files, then steps."""
 
-    files: tuple[PushFile, ...]
+    files: Bundle
     steps: tuple[Step, ...]
     teardown: Step | None
 
@@ -52,7 +52,7 @@ def plan_node(
         return Step(script.path, shell.script(file.path, file.data, remote_path), _digest(file.data, beside))
 
     return NodePlan(
-        files=tuple(files.values()),
+        files=Bundle(files.values()),
         steps=tuple(map(step, scripts.steps)),
         teardown=step(scripts.teardown) if scripts.teardown else None,
     )

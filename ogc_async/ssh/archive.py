@@ -47,27 +47,60 @@ class PushFile:
         return f"{self.mode:o} {hashlib.sha256(self.data).hexdigest()}  {self.path}"
 
 
+class Bundle(tuple[PushFile, ...]):
+    """Files that travel together; what is to be known of them as a whole is worked out once, for however many nodes."""
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The files' lines in the manifest."""
+        return tuple(each.line for each in self)
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Before compression."""
+        return sum(len(each.data) for each in self)
+
+    @cached_property
+    def common(self) -> Bundle:
+        """Those that other nodes are given too."""
+        return Bundle(each for each in self if each.is_common)
+
+    @cached_property
+    def own(self) -> Bundle:
+        """Those that this node alone is given."""
+        return Bundle(each for each in self if not each.is_common)
+
+    @cached_property
+    def manifest(self) -> PushFile:
+        """Their list, for a node that holds nothing else."""
+        return manifest(self.lines, is_common=not self.own)
+
+    @cached_property
+    def with_manifest(self) -> Bundle:
+        """The same and their list."""
+        return Bundle((*self, self.manifest))
+
+
 class Packer:
     """Packs files for many nodes; what they have in common is compressed once."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[bytes | str, ...], bytes] = {}
+        self._kept: dict[tuple[bytes, tuple[str, ...]], bytes] = {}
         self._turn = anyio.Lock()
 
     async def stream(self, files: Sequence[PushFile]) -> tuple[bytes, bytes]:
         """One compressed tar in two parts: the common files, then a node's own and the archive's end."""
-        common = [each for each in files if each.is_common]
-        if len(common) == len(files):
-            return await self._segment(common, END), b""
-        own = [each for each in files if not each.is_common]
-        return await self._segment(common), await _off_loop(own, pack)
+        bundle = bundled(files)
+        if not bundle.own:
+            return await self._segment(bundle.common, END), b""
+        return await self._segment(bundle.common), await _off_loop(bundle.own, pack)
 
-    async def _segment(self, files: Sequence[PushFile], end: bytes = b"") -> bytes:
-        key: tuple[bytes | str, ...] = (end, *(each.line for each in files))
+    async def _segment(self, files: Bundle, end: bytes = b"") -> bytes:
+        key = (end, files.lines)
         found = self._kept.get(key)
         return await self._pack_once(key, files, end) if found is None else found
 
-    async def _pack_once(self, key: tuple[bytes | str, ...], files: Sequence[PushFile], end: bytes) -> bytes:
+    async def _pack_once(self, key: tuple[bytes, tuple[str, ...]], files: Bundle, end: bytes) -> bytes:
         async with self._turn:
             if key not in self._kept:
                 segment = await _off_loop(files, pack_open) + end
@@ -75,6 +108,11 @@ class Packer:
                     del self._kept[next(iter(self._kept))]
                 self._kept[key] = segment
             return self._kept[key]
+
+
+def bundled(files: Sequence[PushFile]) -> Bundle:
+    """The files as a bundle, which they may be already."""
+    return files if isinstance(files, Bundle) else Bundle(files)
 
 
 def pack(files: Iterable[PushFile]) -> bytes:
@@ -120,8 +158,8 @@ def unpack(node: str, stream: IO[bytes], folder: Path) -> list[Path]:
         raise TransferFailed(node, f"what it sent can not be unpacked into {folder}: {error}") from error
 
 
-async def _off_loop(files: Sequence[PushFile], work: Callable[[Sequence[PushFile]], bytes]) -> bytes:
-    if sum(len(each.data) for each in files) < OFF_LOOP_BYTES:
+async def _off_loop(files: Bundle, work: Callable[[Bundle], bytes]) -> bytes:
+    if files.size_bytes < OFF_LOOP_BYTES:
         return work(files)
     return await anyio.to_thread.run_sync(work, files)
 

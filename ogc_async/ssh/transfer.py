@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
 import anyio
 
 from ogc_async.errors import TransferFailed
-from ogc_async.ssh.archive import KEPT, MANIFEST, Packer, PushFile, manifest, unpack
+from ogc_async.ssh.archive import MANIFEST, Bundle, Packer, PushFile, bundled, manifest, unpack
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, run
 from ogc_async.ssh.sftp import pull_by_sftp, push_by_sftp
@@ -38,14 +37,9 @@ _CHECKED = re.compile(r"(.+): OK")
 class Pushed:
     """What a push sent, what the command that followed it printed, and the one that waits on the node since then."""
 
-    files: tuple[PushFile, ...]
+    files: Bundle
     said: str = ""
     waiting: Waiting | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """Before compression."""
-        return sum(len(each.data) for each in self.files)
 
 
 async def push(
@@ -64,9 +58,10 @@ async def push(
     channel, and ``ahead`` one that waits there after it. Where that one does not, there is none in ``waiting``. Raises
     ``TransferFailed``.
     """
+    files = bundled(files)
     if session.is_windows:
         await push_by_sftp(session, files, remote_path, timeout_s)
-        return Pushed(tuple(files))
+        return Pushed(files)
     stream = await (packer or Packer()).stream(files)
     folder = shlex.quote(remote_path)
     # With a command ahead the input goes on after the archive, and gzip looks for more of it there.
@@ -74,13 +69,13 @@ async def push(
     command = f"mkdir -p {folder} && {source}tar -xzf - -C {folder}{f' && {{ {then}; }}' if then else ''}"
     done = await _do(session, command, ahead, stdin=stream, timeout_s=timeout_s)
     if isinstance(done, Waiting):
-        return Pushed(tuple(files), _text(done.said), done)
+        return Pushed(files, _text(done.said), done)
     if done.exit_code == NO_SUCH_COMMAND:
         await push_by_sftp(session, files, remote_path, timeout_s)
-        return replace(await _look(session, then, ahead, timeout_s), files=tuple(files))
+        return replace(await _look(session, then, ahead, timeout_s), files=files)
     if done.exit_code != 0:
         raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path}: {_why(done)}")
-    return Pushed(tuple(files), _text(done.output))
+    return Pushed(files, _text(done.output))
 
 
 async def push_changed(
@@ -98,13 +93,14 @@ async def push_changed(
 
     ``is_first`` says that there was none, and saves the question. Otherwise as :func:`push`.
     """
+    files = bundled(files)
     held = frozenset() if is_first else await _held(session, files, remote_path, timeout_s)
-    changed = [each for each in files if each.line not in held]
+    changed = Bundle(each for each in files if each.line not in held) if held else files
     if not changed:
         return await _look(session, then, ahead, timeout_s)
-    sent = changed if session.is_windows else [*changed, _ledger(files, held)]
+    sent = changed if session.is_windows else _with_manifest(changed, files, held)
     pushed = await push(session, sent, remote_path, timeout_s=timeout_s, packer=packer, then=then, ahead=ahead)
-    return replace(pushed, files=tuple(changed))
+    return replace(pushed, files=changed)
 
 
 async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeout_s: float) -> list[Path]:
@@ -157,22 +153,16 @@ def still_held(said: str) -> frozenset[str]:
     return frozenset(line for line in lines if path_of(line) in good)
 
 
-def _ledger(files: Sequence[PushFile], held: Iterable[str]) -> PushFile:
-    """What the node holds from now on: these files, and those of earlier pushes that are still as they were."""
+def _with_manifest(changed: Bundle, files: Bundle, held: frozenset[str]) -> Bundle:
+    """What is sent, with the list of what the node holds from then on: also of earlier pushes, if still as it was."""
+    if not held:
+        return files.with_manifest
     given = {each.path for each in files}
     others = [line for line in sorted(held) if path_of(line) not in given]
-    if not others and all(each.is_common for each in files):
-        return _common_ledger(tuple(each.line for each in files))
-    return manifest([*(each.line for each in files), *others])
+    return Bundle((*changed, manifest([*files.lines, *others]) if others else files.manifest))
 
 
-@lru_cache(KEPT)
-def _common_ledger(lines: tuple[str, ...]) -> PushFile:
-    """The same for every node that is given nothing else."""
-    return manifest(lines, is_common=True)
-
-
-async def _held(session: Session, files: Sequence[PushFile], remote_path: str, timeout_s: float) -> frozenset[str]:
+async def _held(session: Session, files: Bundle, remote_path: str, timeout_s: float) -> frozenset[str]:
     """What the node holds of the last push; nothing where it can not tell."""
     if session.is_windows:
         return frozenset()
@@ -181,7 +171,7 @@ async def _held(session: Session, files: Sequence[PushFile], remote_path: str, t
         f'cut -d" " -f2- {MANIFEST} | LC_ALL=C sha256sum -c 2>/dev/null'
     )
     # The manifest, and every name in it once more, of this push or the one before it.
-    limit = 65_536 + 4 * sum(len(each.line.encode()) for each in files)
+    limit = 65_536 + 4 * sum(len(each.encode()) for each in files.lines)
     done = await run(session, command, timeout_s=timeout_s, output_limit=limit)
     return still_held(_text(done.output))
 
@@ -189,9 +179,10 @@ async def _held(session: Session, files: Sequence[PushFile], remote_path: str, t
 async def _look(session: Session, then: str, ahead: str, timeout_s: float) -> Pushed:
     """What comes after a push, where there is nothing to push."""
     if not then:
-        return Pushed(())
+        return Pushed(Bundle())
     done = await _do(session, then, ahead, stdin=(), timeout_s=timeout_s)
-    return Pushed((), _text(done.said), done) if isinstance(done, Waiting) else Pushed((), _text(done.output))
+    waiting = done if isinstance(done, Waiting) else None
+    return Pushed(Bundle(), _text(done.output if isinstance(done, Execution) else done.said), waiting)
 
 
 async def _do(
