@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, case, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
@@ -23,7 +24,11 @@ CHUNK = 1000
 
 FORGOTTEN = "only the row was to go; the machine was left alone"
 
-COLUMNS = [getattr(Node, each.name) for each in fields(NodeSnapshot)]
+COLUMNS = [
+    # As it is written: `_snapshots` parses it.
+    cast(Node.spec, Text).label("spec") if each.name == "spec" else getattr(Node, each.name)
+    for each in fields(NodeSnapshot)
+]
 MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
 
 
@@ -129,8 +134,9 @@ async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
 
 async def pin_keys(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
     """The same, within a transaction."""
-    values = {node_id: {"host_key": key} for node_id, key in keys.items()}
-    await _update_each(connection, values, Node.host_key.is_(None))
+    if keys:
+        values = {node_id: {"host_key": key} for node_id, key in keys.items()}
+        await _update_each(connection, values, Node.host_key.is_(None))
 
 
 async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:
@@ -153,16 +159,16 @@ async def find_nodes(
     if states is not None:
         statement = statement.where(Node.state.in_(sorted(states)))
     async with engine.reading() as connection:
-        rows = (await connection.execute(statement)).mappings().all()
+        found = list(_snapshots((await connection.execute(statement)).mappings()))
     # JSON lists are searched in as many ways as there are databases; a fleet's rows are few enough to look through.
-    return [node for node in map(_snapshot, rows) if tag is None or tag in node.tags]
+    return found if tag is None else [node for node in found if tag in node.tags]
 
 
 async def find_held(engine: Engine, worker: str) -> list[NodeSnapshot]:
     """The nodes that this worker holds a lease on, oldest first."""
     statement = select(*COLUMNS).where(Node.worker == worker).order_by(Node.id)
     async with engine.reading() as connection:
-        return [_snapshot(row) for row in (await connection.execute(statement)).mappings()]
+        return list(_snapshots((await connection.execute(statement)).mappings()))
 
 
 async def find_places(engine: Engine) -> set[tuple[str, str]]:
@@ -197,7 +203,7 @@ async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapsho
     async with engine.reading() as connection:
         for chunk in chunks(node_ids):
             rows = await connection.execute(select(*COLUMNS).where(Node.id.in_(chunk)))
-            found.update({row["id"]: _snapshot(row) for row in rows.mappings()})
+            found |= {node.id: node for node in _snapshots(rows.mappings())}
     missing = [node_id for node_id in node_ids if node_id not in found]
     if missing:
         raise UnknownNode(missing)
@@ -260,9 +266,16 @@ def _planned(draft: NodeDraft, node_id: int, moment: datetime) -> NodeSnapshot:
     return NodeSnapshot(**values, id=node_id, state=NodeState.PLANNED, created_at=moment, updated_at=moment)
 
 
-def _snapshot(row: RowMapping) -> NodeSnapshot:
-    values = dict(row)
-    return NodeSnapshot(**values | {"state": NodeState(values["state"]), "tags": tuple(values["tags"])})
+def _snapshots(rows: Iterable[RowMapping]) -> Iterator[NodeSnapshot]:
+    """Equal specs, as all nodes of a layout have, are parsed once and shared: they are most of a row."""
+    specs: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        values = dict(row)
+        written = values["spec"]
+        if written not in specs:
+            specs[written] = json.loads(written)
+        values |= {"state": NodeState(values["state"]), "tags": tuple(values["tags"]), "spec": specs[written]}
+        yield NodeSnapshot(**values)
 
 
 def chunks(items: Iterable[T]) -> Iterator[list[T]]:

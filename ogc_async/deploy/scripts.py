@@ -92,7 +92,7 @@ def read_scripts(folder: Path, *, base: Path, include: Sequence[str] = (), exclu
     if not folder.is_dir():
         raise ScriptsError(f"script folder {folder}: {'is not a folder' if folder.exists() else 'does not exist'}")
     paths = [path for path in _walk(folder) if not _is_excluded(path, (folder, base), exclude)]
-    own = [_read(path, folder) for path in ([single] if single else paths)]
+    own = list(_read([single] if single else paths, folder))
     steps = [each for each in own if is_step(each.path)]
     if not steps:
         raise ScriptsError(f"script folder {folder}: holds no script to run at its top level")
@@ -164,9 +164,8 @@ def _included(base: Path, include: Iterable[str], exclude: Sequence[str]) -> Ite
         if not matches:
             raise ScriptsError(f"include {pattern!r}: matches nothing below {base}")
         for match in matches:
-            for path in _walk(match) if match.is_dir() else [match]:
-                if not _is_excluded(path, (base,), exclude):
-                    yield _read(path, base)
+            paths = _walk(match) if match.is_dir() else [match]
+            yield from _read((path for path in paths if not _is_excluded(path, (base,), exclude)), base)
 
 
 def _is_excluded(path: Path, starts: Iterable[Path], exclude: Sequence[str]) -> bool:
@@ -179,13 +178,15 @@ def _is_excluded(path: Path, starts: Iterable[Path], exclude: Sequence[str]) -> 
     return any(fnmatchcase(each, pattern.rstrip("/")) for pattern in exclude for each in names)
 
 
-def _read(path: Path, base: Path) -> ScriptFile:
-    if not path.resolve().is_relative_to(base.resolve()):
-        raise ScriptsError(f"{path}: leads out of {base}; put the file itself there")
-    try:
-        return ScriptFile(path.relative_to(base).as_posix(), path.read_bytes(), path.stat().st_mode & 0o777)
-    except OSError as error:
-        raise ScriptsError(f"{path}: can not be read: {error.strerror}") from error
+def _read(paths: Iterable[Path], base: Path) -> Iterator[ScriptFile]:
+    real_base = base.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(real_base):
+            raise ScriptsError(f"{path}: leads out of {base}; put the file itself there")
+        try:
+            yield ScriptFile(path.relative_to(base).as_posix(), path.read_bytes(), path.stat().st_mode & 0o777)
+        except OSError as error:
+            raise ScriptsError(f"{path}: can not be read: {error.strerror}") from error
 
 
 def _digest(files: Iterable[ScriptFile]) -> str:
