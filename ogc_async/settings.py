@@ -12,7 +12,7 @@ from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -95,6 +95,19 @@ class Settings(BaseSettings):
     ogc_step_timeout_s: float = Field(3600, gt=0, description="one script or command, unless the layout says")
     ogc_transfer_timeout_s: float = Field(600, gt=0, description="one node's file transfer")
     ogc_output_limit: int = Field(1_048_576, ge=1024, description="bytes of a step's output kept; the middle is cut")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, the environment, and ``.env`` unless there is to be none: asking it costs as much."""
+        has_file = isinstance(dotenv_settings, DotEnvSettingsSource) and dotenv_settings.env_file is not None
+        return (init_settings, env_settings, *((dotenv_settings,) if has_file else ()))
 
     def database_url(self) -> URL:
         """The database to use: ``OGC_DATABASE_URL``, else PostgreSQL if any ``POSTGRES_*`` is set, else embedded."""

@@ -24,11 +24,15 @@ CHUNK = 1000
 
 FORGOTTEN = "only the row was to go; the machine was left alone"
 
-COLUMNS = [
-    # As it is written: `_snapshots` parses it.
-    cast(Node.spec, Text).label("spec") if each.name == "spec" else getattr(Node, each.name)
-    for each in fields(NodeSnapshot)
-]
+NODES = select(
+    *(
+        # As it is written: `_snapshots` parses it.
+        cast(Node.spec, Text).label("spec") if each.name == "spec" else getattr(Node, each.name)
+        for each in fields(NodeSnapshot)
+    )
+)
+NODES_IN_ORDER = NODES.order_by(Node.id)
+NODES_BY_ID = NODES.where(Node.id.in_(bindparam("ids", expanding=True)))
 MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
 
 
@@ -153,7 +157,7 @@ async def find_nodes(
     states: Collection[NodeState] | None = None,
 ) -> list[NodeSnapshot]:
     """The nodes that meet all that is given, oldest first."""
-    statement = select(*COLUMNS).order_by(Node.id)
+    statement = NODES_IN_ORDER
     if layout is not None:
         statement = statement.where(Node.layout == layout)
     if states is not None:
@@ -166,7 +170,7 @@ async def find_nodes(
 
 async def find_held(engine: Engine, worker: str) -> list[NodeSnapshot]:
     """The nodes that this worker holds a lease on, oldest first."""
-    statement = select(*COLUMNS).where(Node.worker == worker).order_by(Node.id)
+    statement = NODES_IN_ORDER.where(Node.worker == worker)
     async with engine.reading() as connection:
         return list(_snapshots((await connection.execute(statement)).mappings()))
 
@@ -202,7 +206,7 @@ async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapsho
     found: dict[int, NodeSnapshot] = {}
     async with engine.reading() as connection:
         for chunk in chunks(node_ids):
-            rows = await connection.execute(select(*COLUMNS).where(Node.id.in_(chunk)))
+            rows = await connection.execute(NODES_BY_ID, {"ids": chunk})
             found |= {node.id: node for node in _snapshots(rows.mappings())}
     missing = [node_id for node_id in node_ids if node_id not in found]
     if missing:

@@ -95,12 +95,7 @@ async def last_steps(engine: Engine, node_ids: Collection[int]) -> dict[int, dic
     found: dict[int, dict[str, LastStep]] = {}
     async with engine.reading() as connection:
         for chunk in _chunked(node_ids):
-            deployed = (Action.kind == DEPLOY, Action.node_id.in_(chunk))
-            latest = select(func.max(Action.id)).where(*deployed).group_by(Action.node_id, Action.script)
-            columns = (Action.node_id, Action.script, Action.sha256, Action.state)
-            for node_id, script, sha256, state in await connection.execute(
-                select(*columns).where(Action.id.in_(latest))
-            ):
+            for node_id, script, sha256, state in await connection.execute(LAST, {"node_ids": chunk}):
                 found.setdefault(node_id, {})[script] = LastStep(sha256, StepState(state))
     return found
 
@@ -139,7 +134,14 @@ def _update(*names: str) -> Update:
     return found.values({name: bindparam(name) for name in names})
 
 
-# Written often, and so worth to be built once.
+# Said often, and so worth to be built once.
+LAST = select(Action.node_id, Action.script, Action.sha256, Action.state).where(
+    Action.id.in_(
+        select(func.max(Action.id))
+        .where(Action.kind == DEPLOY, Action.node_id.in_(bindparam("node_ids", expanding=True)))
+        .group_by(Action.node_id, Action.script)
+    )
+)
 BEGINS = insert(Action).returning(Action.id)
 BEGINS_IN_ORDER = insert(Action).returning(Action.id, sort_by_parameter_order=True)
 GOES_ON = _update("lease_until")

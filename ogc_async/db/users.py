@@ -16,6 +16,8 @@ from ogc_async.types import UserSnapshot
 MAX_SLUG = 40
 """A slug is a tag's and a label's value, and part of resources' names, in every cloud."""
 
+FIRST = select(User.id, User.name, User.slug, User.scope).order_by(User.id).limit(1)
+
 
 async def current_user(engine: Engine) -> UserSnapshot:
     """The first user on record. Raises ``NoUser``."""
@@ -45,6 +47,5 @@ async def create_user(engine: Engine, name: str) -> tuple[UserSnapshot, bool]:
 
 
 async def _first(connection: AsyncConnection) -> UserSnapshot | None:
-    statement = select(User.id, User.name, User.slug, User.scope).order_by(User.id).limit(1)
-    row = (await connection.execute(statement)).one_or_none()
+    row = (await connection.execute(FIRST)).one_or_none()
     return UserSnapshot(*row) if row is not None else None

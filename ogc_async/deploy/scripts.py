@@ -170,6 +170,8 @@ def _included(base: Path, include: Iterable[str], exclude: Sequence[str]) -> Ite
 
 def _is_excluded(path: Path, starts: Iterable[Path], exclude: Sequence[str]) -> bool:
     """A pattern matches a file, or a folder that it is in, by its name or by its path from one of the starts."""
+    if not exclude:
+        return False
     names: set[str] = set()
     for start in starts:
         if path.is_relative_to(start):

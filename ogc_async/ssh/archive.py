@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -161,7 +162,7 @@ def unpack(node: str, stream: IO[bytes], folder: Path) -> list[Path]:
 async def _off_loop(files: Bundle, work: Callable[[Bundle], bytes]) -> bytes:
     if files.size_bytes < OFF_LOOP_BYTES:
         return work(files)
-    return await anyio.to_thread.run_sync(work, files)
+    return await asyncio.to_thread(work, files)
 
 
 def _packed(files: Iterable[PushFile], *, is_open: bool) -> bytes:

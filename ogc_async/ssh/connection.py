@@ -124,6 +124,7 @@ class Connector:
         self._jump = jump
         self._redaction = redaction
         self._gate = asyncio.Semaphore(max_handshakes)
+        self._wire = Wire()
         self._sleep = sleep
         self._clock = clock or asyncio.get_running_loop().time
         self._rng = rng or random.Random()  # noqa: S311  # spreads retries, hides nothing
@@ -182,7 +183,7 @@ class Connector:
     async def _attempt(self, target: Target, check: HostKeyCheck, timeout_s: float) -> Session:
         async with self._gate:
             async with asyncio.timeout(max(timeout_s, 0.001)):
-                tunnel = await self._jump.connection(target.node) if self._jump is not None else Wire()
+                tunnel = await self._jump.connection(target.node) if self._jump is not None else self._wire
                 connection = await asyncssh.connect(
                     target.address,
                     target.port,

@@ -15,15 +15,31 @@ AT_ONCE_BYTES = 65_536
 
 
 class Wire:
-    """What asyncssh calls a tunnel, straight to the host."""
+    """What asyncssh calls a tunnel, straight to the host; one for all connections of a loop that begin at one place."""
+
+    def __init__(self) -> None:
+        self._due: list[Gathering] = []
 
     async def create_connection(
         self, session_factory: Callable[[], asyncio.Protocol], remote_host: str, remote_port: int
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
         """Connect, and leave the connection to the protocol that the factory makes. Raises ``OSError``."""
         loop = asyncio.get_running_loop()
-        transport, opening = await loop.create_connection(lambda: _Opening(session_factory()), remote_host, remote_port)
+        transport, opening = await loop.create_connection(
+            lambda: _Opening(session_factory(), self), remote_host, remote_port
+        )
         return transport, opening.protocol
+
+    def flush_soon(self, connection: Gathering) -> None:
+        """Have this connection's data passed on at the end of the turn, along with the others'."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._due.append(connection)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for connection in due:
+            connection.flush()
 
     def close(self) -> None:
         """Nothing is shared, and nothing left to close."""
@@ -35,41 +51,42 @@ class Wire:
 class _Opening(asyncio.Protocol):
     """Puts the gathering transport between a new connection and its protocol, and is out of the way from then on."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: asyncio.Protocol, wire: Wire) -> None:
         self.protocol = protocol
+        self._wire = wire
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Another event loop's transport need not be of this class, only like it.
         tcp = cast("asyncio.Transport", transport)
         tcp.set_protocol(self.protocol)
-        self.protocol.connection_made(Gathering(tcp))
+        self.protocol.connection_made(Gathering(tcp, self._wire))
 
 
 class Gathering(asyncio.Transport):
     """Passes on what was written since the last turn of the loop at once; the rest is the transport's own."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, wire: Wire) -> None:
         super().__init__()
         self._transport = transport
-        self._loop = asyncio.get_running_loop()
+        self._wire = wire
         self._held = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         """Take it along with what else comes in this turn."""
         if not self._held:
-            self._loop.call_soon(self._flush)
+            self._wire.flush_soon(self)
         self._held += data
         if len(self._held) >= AT_ONCE_BYTES:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         """Close it once all is sent."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def abort(self) -> None:
         """Close it at once; what was written is offered to the network, as it were without this."""
-        self._flush()
+        self.flush()
         self._transport.abort()
 
     def is_closing(self) -> bool:
@@ -88,7 +105,8 @@ class Gathering(asyncio.Transport):
         """Take in data again."""
         self._transport.resume_reading()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Pass on what is held."""
         if self._held:
             held, self._held = self._held, bytearray()
             self._transport.write(held)

@@ -31,7 +31,7 @@ class Pieces(asyncio.Transport):
 
 async def test_the_writes_of_one_turn_are_one_and_those_of_the_next_another() -> None:
     pieces = Pieces()
-    wire = Gathering(pieces)
+    wire = Gathering(pieces, Wire())
     for each in (b"one", b"two", b"three"):
         wire.write(each)
     assert pieces.told == []
@@ -41,9 +41,18 @@ async def test_the_writes_of_one_turn_are_one_and_those_of_the_next_another() ->
     assert pieces.told == [b"onetwothree", b"four"]
 
 
+async def test_many_connections_of_one_turn_each_send_their_own() -> None:
+    wire = Wire()
+    many = [Pieces() for _ in range(3)]
+    for number, pieces in enumerate(many):
+        Gathering(pieces, wire).write(str(number).encode())
+    await asyncio.sleep(0)
+    assert [pieces.told for pieces in many] == [[b"0"], [b"1"], [b"2"]]
+
+
 async def test_much_does_not_wait_for_the_turns_end() -> None:
     pieces = Pieces()
-    wire = Gathering(pieces)
+    wire = Gathering(pieces, Wire())
     wire.write(b"first")
     wire.write(b"x" * AT_ONCE_BYTES)
     assert pieces.told == [b"first" + b"x" * AT_ONCE_BYTES]
@@ -55,7 +64,7 @@ async def test_much_does_not_wait_for_the_turns_end() -> None:
 async def test_closing_and_aborting_pass_on_what_was_written_before() -> None:
     closed, aborted = Pieces(), Pieces()
     for transport, end in ((closed, Gathering.close), (aborted, Gathering.abort)):
-        wire = Gathering(transport)
+        wire = Gathering(transport, Wire())
         wire.write(b"bye")
         end(wire)
         await asyncio.sleep(0)
