@@ -41,7 +41,7 @@ class SteadyConnection(aiosqlite.Connection):
         super().__init__(lambda: _open_file(path, timeout_s, **named), CURSOR_ROWS)
         self._path = path
         self._file: tuple[int, int] | None = None
-        self._begins_with: str | None = None
+        self._is_to_begin = False
         # A program that ends in disorder is not held up by it.
         self._thread.daemon = True
 
@@ -59,30 +59,34 @@ class SteadyConnection(aiosqlite.Connection):
         """For one statement after another."""
         return SteadyCursor(self)
 
-    def begin(self, statement: str | None) -> None:
-        """Begin a transaction so, together with its first statement: on the way there is nothing to wait for yet."""
-        self._begins_with = statement
+    def begin(self) -> None:
+        """Begin a transaction that writes, with its first statement: until then there is nothing to wait for."""
+        self._is_to_begin = True
+
+    def forget_to_begin(self) -> None:
+        """The transaction is over before its first statement."""
+        self._is_to_begin = False
 
     async def visit(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Have the connection's thread do all of ``act``. Raises what SQLite raises."""
-        beginning, self._begins_with = self._begins_with, None
+        is_first, self._is_to_begin = self._is_to_begin, False
 
         def whole() -> T:
-            if beginning is not None:
-                self._conn.execute(beginning)
+            if is_first:
+                self._conn.execute("BEGIN IMMEDIATE")
             return act(self._conn)
 
         return await self._execute(whole)
 
     async def commit(self) -> None:
         """End the transaction, where one has begun."""
-        self.begin(None)
+        self.forget_to_begin()
         if self.in_transaction:
             await super().commit()
 
     async def rollback(self) -> None:
         """Undo the transaction, where one has begun."""
-        self.begin(None)
+        self.forget_to_begin()
         if self.in_transaction:
             await super().rollback()
 
@@ -214,25 +218,25 @@ def _check(connection: Any, _record: Any, _proxy: Any) -> None:
 
 
 def _tidy(connection: Any, _record: Any, state: PoolResetState) -> None:
-    connection.driver_connection.begin(None)
+    connection.driver_connection.forget_to_begin()
     if state.asyncio_safe and connection.driver_connection.in_transaction:
         connection.rollback()
 
 
 def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail where another process wrote in between.
+    # A transaction that reads first and writes later would fail where another process wrote in between. Who only reads
+    # needs none: each statement sees what is committed by then, as on PostgreSQL.
     options = connection.get_execution_options()
-    if not options.get(WRITES_LATE):
-        _driver(connection).begin("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
+    if not (options.get(WRITES_LATE) or options.get(READ_ONLY)):
+        _driver(connection).begin()
 
 
 def _begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-    # Until then each statement sees what is committed by then, as on PostgreSQL.
     is_reading = statement.lstrip()[:6].upper() == "SELECT"
     if is_reading or not connection.get_execution_options().get(WRITES_LATE):
         return
     if not _driver(connection).in_transaction:
-        _driver(connection).begin("BEGIN IMMEDIATE")
+        _driver(connection).begin()
 
 
 def _driver(connection: Connection) -> SteadyConnection:
