@@ -29,7 +29,7 @@ QUICK: Measures = {
         launch.Plan(counts=(20, 200), runs=2, crash_count=20, time_scale=5, most={OGC: 20}, long_lap_s=9)
     ),
     "deploy": lambda: deploy.measure(
-        deploy.Plan(counts=(50, 200, 500), runs=2, most={ANSIBLE: 50, SYNC: 50, SSH: 50}, long_lap_s=10)
+        deploy.Plan(counts=(50, 200, 500), runs=3, most={ANSIBLE: 50, SYNC: 50, SSH: 50}, long_lap_s=10)
     ),
     "scale": lambda: scale.measure(scale.Plan(counts={"google": (1, 10, 100, 1000)}, runs=1, boot=(3, 5))),
     "database": lambda: database.measure(runs=3, seconds=1),

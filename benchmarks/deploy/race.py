@@ -132,28 +132,25 @@ def measure(plan: Plan) -> dict[str, Any]:
 
 
 def _race_all(count: int, fleet: Fleet, job: dict[str, Any], plan: Plan, result: dict[str, Any]) -> None:
-    entries = result["fleets"][str(count)] = {}
-    for each in plan.contestants:
-        if count > plan.most.get(each.name, count):
-            result["not_measured"].append(f"{each.name} with {count} nodes: takes too long")
-            continue
-        entries[each.name] = _entry(each, fleet, job, plan, result["versions"])
-
-
-def _entry(
-    contestant: Contestant, fleet: Fleet, job: dict[str, Any], plan: Plan, versions: dict[str, Any]
-) -> dict[str, Any]:
-    laps: list[dict[str, float]] = []
+    """Lap by lap, all of them in turn: a machine that grows faster or slower does so for everybody."""
+    entrants = [each for each in plan.contestants if count <= plan.most.get(each.name, count)]
+    absent = [each.name for each in plan.contestants if each not in entrants]
+    result["not_measured"] += [f"{name} with {count} nodes: takes too long" for name in absent]
+    laps: dict[str, list[dict[str, float]]] = {each.name: [] for each in entrants}
+    failed: dict[str, str] = {}
     for _ in range(plan.runs):
-        try:
-            laps.append(lap(contestant, fleet, job, versions, timeout_s=plan.lap_s))
-        except ContestantFailed as error:
-            tell(f"deploy {len(fleet.hosts):>4}  {contestant.name}: {error}")
-            return {"failed": str(error).strip().splitlines()[-1][:200]}
-        tell(f"deploy {len(fleet.hosts):>4}  {contestant.name}: {laps[-1]}")
-        if laps[-1]["seconds"] > plan.long_lap_s:
-            break
-    return medians(laps)
+        for each in entrants:
+            own = laps[each.name]
+            if each.name in failed or (own and own[-1]["seconds"] > plan.long_lap_s):
+                continue
+            try:
+                own.append(lap(each, fleet, job, result["versions"], timeout_s=plan.lap_s))
+            except ContestantFailed as error:
+                failed[each.name] = str(error).strip().splitlines()[-1][:200]
+            tell(f"deploy {count:>4}  {each.name}: {failed.get(each.name) or own[-1]}")
+    result["fleets"][str(count)] = {
+        name: {"failed": failed[name]} if name in failed else medians(own) for name, own in laps.items()
+    }
 
 
 def lap(

@@ -14,7 +14,7 @@ from ogc_async.actions.launch_nodes import launch_layouts
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
 from ogc_async.aio.gather import unwrapped_group
-from ogc_async.db.nodes import find_nodes, get_nodes
+from ogc_async.db.nodes import get_nodes
 from ogc_async.db.results import DEPLOY
 from ogc_async.events import Event, Events, NodeMoved
 from ogc_async.spec import Layout
@@ -64,8 +64,9 @@ class _Flow:
             async for first in arrivals:
                 # A poll answers for many nodes at once: one question finds them all.
                 ids = [first, *(arrivals.receive_nowait() for _ in range(arrivals.statistics().current_buffer_used))]
-                self.scripting.everyone = tuple(await find_nodes(self.context.engine, states={NodeState.RUNNING}))
-                for node in await get_nodes(self.context.engine, ids):
+                nodes = await get_nodes(self.context.engine, ids)
+                await self.scripting.see_everyone(self.scripting.folders_of(nodes))
+                for node in nodes:
                     group.start_soon(self._deploy, node, gate)
 
     async def _deploy(self, node: NodeSnapshot, gate: anyio.CapacityLimiter) -> None:

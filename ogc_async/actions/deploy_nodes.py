@@ -8,9 +8,9 @@ from ogc_async.actions.context import Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
-from ogc_async.db.nodes import find_nodes, get_nodes
+from ogc_async.db.nodes import get_nodes
 from ogc_async.db.results import DEPLOY, last_steps
-from ogc_async.types import DeployResult, NodeSnapshot, NodeState, StepResult
+from ogc_async.types import DeployResult, NodeSnapshot, StepResult
 
 
 async def deploy_to_nodes(node_ids: Sequence[int], context: Context, *, rerun: bool = False) -> list[DeployResult]:
@@ -23,8 +23,7 @@ async def deploy_to_nodes(node_ids: Sequence[int], context: Context, *, rerun: b
     async with Record(context, DEPLOY, nodes=len(node_ids)) as record:
         fleet = Fleet(context, record)
         scripting = Scripting(context, fleet, record)
-        if scripting.has_templates(nodes):
-            scripting.everyone = tuple(await find_nodes(context.engine, states={NodeState.RUNNING}))
+        await scripting.see_everyone(scripting.folders_of(nodes))
 
         async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:
             return await scripting.deploy(node, history.get(node.id, {}), rerun=rerun)

@@ -9,12 +9,12 @@ from ogc_async.actions.context import Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
-from ogc_async.db.nodes import find_nodes, get_nodes
+from ogc_async.db.nodes import get_nodes
 from ogc_async.deploy.run import run_command
 from ogc_async.deploy.scripts import read_scripts
 from ogc_async.errors import ScriptsError
 from ogc_async.ssh.connection import Session
-from ogc_async.types import DeployResult, NodeSnapshot, NodeState, StepResult
+from ogc_async.types import DeployResult, NodeSnapshot, StepResult
 
 
 async def run_on_nodes(
@@ -25,7 +25,7 @@ async def run_on_nodes(
     nodes = await get_nodes(context.engine, node_ids)
     async with Record(context, "exec", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
-        scripting = Scripting(context, fleet, record, tuple(nodes))
+        scripting = Scripting(context, fleet, record)
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
             return await run_command(
@@ -42,11 +42,11 @@ async def run_on_nodes(
 async def run_scripts_on_nodes(node_ids: Sequence[int], folder: Path, context: Context) -> list[DeployResult]:
     """Push another folder of scripts to every node and run it, as a deploy would."""
     nodes = await get_nodes(context.engine, node_ids)
-    everyone = await find_nodes(context.engine, states={NodeState.RUNNING})
     scripts = read_scripts(folder, base=folder)
     async with Record(context, "exec", nodes=len(nodes)) as record:
         fleet = Fleet(context, record)
-        scripting = Scripting(context, fleet, record, tuple(everyone))
+        scripting = Scripting(context, fleet, record)
+        await scripting.see_everyone([scripts])
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
             return await scripting.push_and_run(node, session, scripts)

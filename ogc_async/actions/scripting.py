@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from ogc_async.actions.context import Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
+from ogc_async.db.nodes import find_nodes
 from ogc_async.db.results import LastStep
 from ogc_async.deploy.ready import lock_probe, pass_gate, wait_for_locks
 from ogc_async.deploy.resume import due_steps, with_skipped
@@ -25,17 +26,17 @@ from ogc_async.ssh.archive import Packer, PushFile
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.shell import POSIX, POWERSHELL
 from ogc_async.ssh.transfer import Pushed, pull, push_changed
-from ogc_async.types import NodeSnapshot, StepResult
+from ogc_async.types import NodeSnapshot, NodeState, StepResult
 
 
 class Scripting:
-    """One verb's scripts. ``everyone`` is what templates see as ``nodes``."""
+    """One verb's scripts."""
 
-    def __init__(self, context: Context, fleet: Fleet, record: Record, everyone: tuple[NodeSnapshot, ...] = ()) -> None:
+    def __init__(self, context: Context, fleet: Fleet, record: Record) -> None:
         self._context = context
         self._fleet = fleet
         self._record = record
-        self.everyone = everyone
+        self._everyone: tuple[NodeSnapshot, ...] = ()
         self._folders: dict[tuple[Any, ...], ScriptFolder] = {}
         self._templates: dict[Path, Templates] = {}
         self._plans: dict[tuple[int, str, str], NodePlan] = {}
@@ -54,14 +55,18 @@ class Scripting:
             )
         return self._folders[key]
 
-    def has_templates(self, nodes: Iterable[NodeSnapshot]) -> bool:
-        """Something is rendered for some of the nodes. A folder that can not be read is told at its nodes' turn."""
+    def folders_of(self, nodes: Iterable[NodeSnapshot]) -> Iterator[ScriptFolder]:
+        """The nodes' script folders. One that can not be read is told at its nodes' turn."""
         for node in nodes:
             with suppress(ScriptsError):
                 folder = self.folder_of(node)
-                if folder is not None and folder.has_templates:
-                    return True
-        return False
+                if folder is not None:
+                    yield folder
+
+    async def see_everyone(self, folders: Iterable[ScriptFolder]) -> None:
+        """Learn which nodes run, which templates see as ``nodes``, where one of the folders has templates."""
+        if any(folder.has_templates for folder in folders):
+            self._everyone = tuple(await find_nodes(self._context.engine, states={NodeState.RUNNING}))
 
     def environment(self, node: NodeSnapshot) -> dict[str, str]:
         """What a script sees: the node's facts, and what the layout shares of this process's environment."""
@@ -193,7 +198,7 @@ class Scripting:
         layout = self._fleet.layout_of(node)
         context = {
             "node": node,
-            "nodes": self.everyone,
+            "nodes": self._everyone,
             "user": self._context.user,
             "env": self.environment(node),
             "layout": layout,

