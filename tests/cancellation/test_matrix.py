@@ -199,7 +199,7 @@ async def test_work_over_ssh_cancelled_at_any_await_leaves_a_node_that_can_be_wo
     count = steps.taken
     sample = chosen(count, f"{verb.__name__} {how} {kind}")
     cut = [await steps.cancelled_at(step, verb(app, layout, [node_id])) for step in sample]
-    assert count > 50
+    assert count > 30
     assert any(cut)
     assert app.engine is not None
     [node] = await actions.nodes_async(app=app, states=LIVE)
