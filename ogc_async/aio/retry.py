@@ -60,3 +60,42 @@ async def retry(
                 raise
         attempt += 1
         await sleep(delay_s)
+
+
+class Retrier:
+    """:func:`retry` with the clock, the pauses and the luck that a client was given."""
+
+    def __init__(self, *, rng: Callable[[], float], clock: Clock, sleep: Sleep) -> None:
+        self._rng = rng
+        self._clock = clock
+        self._sleep = sleep
+
+    async def __call__(
+        self,
+        call: Callable[[], Awaitable[T]],
+        decide: Callable[[Exception], bool],
+        budget_s: float,
+        clock: Clock | None = None,
+    ) -> T:
+        """Repeat ``call`` while ``decide`` says so of its error, by the client's clock if no other is given."""
+        return await retry(
+            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self._clock, sleep=self._sleep
+        )
+
+
+class TurnClock:
+    """A clock that stands still while a call waits in turn: that is no failure, and uses up no time for repeats."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queued_s = 0.0
+
+    def __call__(self) -> float:
+        """Seconds, but for those in the queue."""
+        return self._clock() - self._queued_s
+
+    async def stand_still(self, turn: Awaitable[None]) -> None:
+        """Wait for the turn to come."""
+        came_at = self._clock()
+        await turn
+        self._queued_s += self._clock() - came_at

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 from aiobotocore.config import AioConfig
@@ -15,7 +15,7 @@ from botocore import xform_name
 from botocore.exceptions import ConfigParseError, InvalidRegionError, ProfileNotFound
 
 from ogc_async.aio.limiter import Levels
-from ogc_async.aio.retry import Clock, retry
+from ogc_async.aio.retry import Retrier, TurnClock
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
@@ -32,8 +32,6 @@ SETTLE_S = 30.0
 """How long a key pair or firewall made a moment ago may stay unknown to a call that names it."""
 
 CLOSE_TIMEOUT_S = 5.0
-
-T = TypeVar("T")
 
 Reply = dict[str, Any]
 
@@ -62,9 +60,8 @@ class AwsClient:
         self.region = region
         self._settings = settings
         self._limits = limits or Limits(place_of(settings, region), shared=shared, clock=clock, sleep=sleep)
-        self._rng = rng
         self._clock = clock
-        self._sleep = sleep
+        self.retry = Retrier(rng=rng, clock=clock, sleep=sleep)
         self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
         self._stack = AsyncExitStack()
         self._clients: SingleFlight[str, Any] = SingleFlight(keep_s=float("inf"))
@@ -80,22 +77,14 @@ class AwsClient:
         ``instances`` is how many instances it launches or ends; ``settles`` says that it names what was made just
         now. Raises :class:`~ogc_async.errors.ProviderError`.
         """
-
-        queued_s = 0.0
+        clock = TurnClock(self._clock)
 
         async def once() -> Reply:
-            nonlocal queued_s
-            came_at = self._clock()
-            await self._limits.take(operation, instances)
-            queued_s += self._clock() - came_at
+            await clock.stand_still(self._limits.take(operation, instances))
             return await self._once(operation, service, instances, parameters)
 
         async def settled() -> Reply:
             return await self.retry(once, is_propagating, SETTLE_S)
-
-        def clock() -> float:
-            # To wait in turn is no failure: a repeat that had to has not used up the time for repeats.
-            return self._clock() - queued_s
 
         return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s, clock)
 
@@ -107,18 +96,6 @@ class AwsClient:
             if not reply.get("NextToken"):
                 return
             parameters["NextToken"] = reply["NextToken"]
-
-    async def retry(
-        self,
-        call: Callable[[], Awaitable[T]],
-        decide: Callable[[Exception], bool],
-        budget_s: float,
-        clock: Clock | None = None,
-    ) -> T:
-        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock if no other is given."""
-        return await retry(
-            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self._clock, sleep=self._sleep
-        )
 
     async def aclose(self) -> None:
         """Close the connections. A later call opens new ones."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import anyio
 
 from ogc_async.aio.limiter import Levels
-from ogc_async.aio.retry import Clock, retry
+from ogc_async.aio.retry import Retrier, TurnClock
 from ogc_async.errors import ProviderError, Throttled
 from ogc_async.providers.google.credentials import AccessToken, read_credentials
 from ogc_async.providers.google.errors import FOREIGN, TOO_MANY_AT_ONCE, is_retryable, map_failure, map_reply
@@ -25,8 +25,6 @@ CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
 PAGE = 500
 """Resources a page, the most there is."""
-
-T = TypeVar("T")
 
 Reply = dict[str, Any]
 
@@ -57,7 +55,7 @@ class GoogleClient:
         self._settings = settings
         self._base = f"{(settings.ogc_google_endpoint or ENDPOINT).rstrip('/')}/compute/v1/projects"
         self._limits = limits or Limits(place_of(self.project, self._base, region), shared=shared, sleep=sleep)
-        self._rng = rng
+        self.retry = Retrier(rng=rng, clock=clock, sleep=sleep)
         self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
         self._session: aiohttp.ClientSession | None = None
         self._token: AccessToken | None = None
@@ -83,18 +81,11 @@ class GoogleClient:
         path = method.path.format(**{key: quote(value, safe="") for key, value in names.items()})
         url = "/".join(filter(None, (self._base, quote(in_project or self.project, safe=""), path)))
 
-        queued_s = 0.0
+        clock = TurnClock(self.clock)
 
         async def once() -> Reply:
-            nonlocal queued_s
-            came_at = self.clock()
-            await self._limits.take(operation, method.group, begins=method.http != "GET")
-            queued_s += self.clock() - came_at
+            await clock.stand_still(self._limits.take(operation, method.group, begins=method.http != "GET"))
             return await self._once(operation, url, query or {}, body)
-
-        def clock() -> float:
-            # To wait in turn is no failure: a repeat that had to has not used up the time for repeats.
-            return self.clock() - queued_s
 
         return await self.retry(once, is_retryable, self._settings.ogc_api_retry_s, clock)
 
@@ -107,18 +98,6 @@ class GoogleClient:
             if not reply.get("nextPageToken"):
                 return
             query["pageToken"] = reply["nextPageToken"]
-
-    async def retry(
-        self,
-        call: Callable[[], Awaitable[T]],
-        decide: Callable[[Exception], bool],
-        budget_s: float,
-        clock: Clock | None = None,
-    ) -> T:
-        """Repeat ``call`` while ``decide`` says so of its error, by this client's clock if no other is given."""
-        return await retry(
-            call, is_retryable=decide, budget_s=budget_s, rng=self._rng, clock=clock or self.clock, sleep=self.sleep
-        )
 
     async def aclose(self) -> None:
         """Close the connection. A later call opens a new one."""

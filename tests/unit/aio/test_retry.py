@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ogc_async.aio.retry import next_delay, retry
+from ogc_async.aio.retry import Retrier, TurnClock, next_delay, retry
 
 
 class Time:
@@ -93,3 +93,32 @@ async def test_time_spent_before_the_first_failure_is_not_taken_from_the_budget(
 
     answer = await retry(queue_then_fail_once, is_retryable=is_os_error, budget_s=5, clock=time.clock, sleep=time.sleep)
     assert answer == "done"
+
+
+async def test_the_wait_in_turn_before_a_repeat_uses_up_none_of_its_budget() -> None:
+    time, flaky = Time(), Flaky(3)
+    clock = TurnClock(time.clock)
+
+    async def turn() -> None:
+        time.now += 100
+
+    async def call() -> str:
+        await clock.stand_still(turn())
+        return await flaky()
+
+    retrier = Retrier(rng=lambda: 1.0, clock=time.clock, sleep=time.sleep)
+    assert await retrier(call, is_os_error, 10, clock) == "done"
+    assert clock() == sum(time.slept) < 10 < time.now
+
+
+async def test_by_the_clients_own_clock_that_wait_would_count() -> None:
+    time, flaky = Time(), Flaky(3)
+
+    async def call() -> str:
+        time.now += 100
+        return await flaky()
+
+    retrier = Retrier(rng=lambda: 1.0, clock=time.clock, sleep=time.sleep)
+    with pytest.raises(OSError, match="down"):
+        await retrier(call, is_os_error, 10)
+    assert flaky.calls == 2
