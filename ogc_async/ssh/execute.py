@@ -21,6 +21,9 @@ from ogc_async.ssh.redaction import Redaction
 OPEN_TIMEOUT_S = 30.0
 """From asking for a channel until the command runs."""
 
+REOPEN_PAUSES_S = (0.02, 0.1, 0.4, 1.6)
+"""Before a channel that was refused is asked for again: ``MaxSessions`` of OpenSSH is met by a channel at a time."""
+
 TERM_GRACE_S = 3.0
 """Between asking a command to end and killing it, and between that and closing its channel."""
 
@@ -96,10 +99,23 @@ async def start(session: Session, command: str, listener: Listener) -> None:
     """Have the command run on a channel of its own. Raises ``ConnectionLost``."""
     try:
         async with asyncio.timeout(OPEN_TIMEOUT_S):
-            await session.connection.create_session(lambda: listener, command, encoding=None)
+            await _open(session, command, listener)
     except (asyncssh.Error, OSError, TimeoutError) as error:
         said = str(error) or "no answer in time"
         raise ConnectionLost(session.node, f"the session broke before a command could start: {said}") from error
+
+
+async def _open(session: Session, command: str, listener: Listener) -> None:
+    """A server that lets a session have few channels may still count one that was closed a moment ago."""
+    for pause_s in (*REOPEN_PAUSES_S, None):
+        try:
+            await session.connection.create_session(lambda: listener, command, encoding=None)
+        except asyncssh.ChannelOpenError:
+            if pause_s is None or session.connection.is_closed():
+                raise
+            await asyncio.sleep(pause_s)
+        else:
+            return
 
 
 async def complete(listener: Listener, pieces: Sequence[bytes], *, timeout_s: float, grew: Grew | None) -> bool:

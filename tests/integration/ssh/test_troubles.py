@@ -9,7 +9,7 @@ import anyio
 import asyncssh
 import pytest
 
-from ogc_async.errors import HostKeyChanged
+from ogc_async.errors import ConnectionLost, HostKeyChanged
 from ogc_async.ssh import connection
 from ogc_async.ssh.connection import Connector, Target
 from ogc_async.ssh.execute import run
@@ -43,6 +43,27 @@ async def test_logins_dropped_above_max_startups_are_tried_again_until_all_are_i
         async with session:
             assert (await run(session, "echo in", timeout_s=20)).output == b"in\n"
     assert "drop connection" in host.log or "past MaxStartups" in host.log
+
+
+async def test_a_server_that_lets_a_session_have_one_channel_runs_one_command_after_another() -> None:
+    with openssh_fleet(4, options=["MaxSessions 1"]) as fleet:
+        connector = Connector(load_private_key(fleet.client_key))
+
+        async def work(host: Host) -> set[bytes]:
+            async with await connector.connect(target(host), timeout_s=20) as session:
+                return {(await run(session, f"echo {number}", timeout_s=20)).output for number in range(20)}
+
+        printed = await asyncio.gather(*map(work, fleet.hosts))
+    assert printed == [{f"{number}\n".encode() for number in range(20)}] * 4
+
+
+async def test_a_server_that_opens_no_channel_at_all_is_told_of_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ogc_async.ssh.execute.REOPEN_PAUSES_S", (0.0, 0.0))
+    with openssh_fleet(1, options=["MaxSessions 0"]) as fleet:
+        connector = Connector(load_private_key(fleet.client_key))
+        async with await connector.connect(target(fleet.hosts[0]), timeout_s=20) as session:
+            with pytest.raises(ConnectionLost, match="before a command could start: open failed"):
+                await run(session, "true", timeout_s=20)
 
 
 async def test_a_server_that_answers_late_is_waited_for(server: Server, client_key: asyncssh.SSHKey) -> None:
