@@ -6,9 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, or_, select
 
 from ogc_async.db.engine import Engine
+from ogc_async.db.locking import update_in_order
 from ogc_async.db.models import Node, now
 from ogc_async.db.nodes import chunks
 from ogc_async.types import LIVE
@@ -28,7 +29,7 @@ async def take_leases(engine: Engine, node_ids: Collection[int], hold: Hold) -> 
     is_free = or_(Node.worker.is_(None), Node.worker == hold.worker, Node.lease_until < now())
     async with engine.transaction() as connection:
         for chunk in chunks(sorted(node_ids)):
-            statement = update(Node).where(Node.id.in_(chunk), is_free).values(_values(hold)).returning(Node.id)
+            statement = update_in_order(Node, Node.id.in_(chunk), is_free).values(_values(hold)).returning(Node.id)
             taken.update((await connection.scalars(statement)).all())
     return taken
 
@@ -37,14 +38,14 @@ async def renew_leases(engine: Engine, hold: Hold) -> None:
     """Say that the holder still lives."""
     async with engine.transaction() as connection:
         values = {"lease_until": hold.until, "updated_at": Node.updated_at}
-        await connection.execute(update(Node).where(Node.worker == hold.worker).values(values))
+        await connection.execute(update_in_order(Node, Node.worker == hold.worker).values(values))
 
 
 async def end_leases(engine: Engine, worker: str) -> None:
     """Let go of everything that this worker holds."""
     async with engine.transaction() as connection:
         values = {"worker": None, "lease_until": None, "updated_at": Node.updated_at}
-        await connection.execute(update(Node).where(Node.worker == worker).values(values))
+        await connection.execute(update_in_order(Node, Node.worker == worker).values(values))
 
 
 async def find_leases(engine: Engine) -> dict[str, datetime]:

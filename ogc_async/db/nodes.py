@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
+from ogc_async.db.locking import update_in_order
 from ogc_async.db.models import Node, now
 from ogc_async.errors import UnknownNode
 from ogc_async.types import LIVE, Instance, NodeSnapshot, NodeState
@@ -223,17 +224,15 @@ async def _move(
     reason: str | None,
     also: Mapping[str, Any] | None = None,
 ) -> set[int]:
-    """The one place where a state is written. Rows are locked in one order, so that no two movers block each other."""
+    """The one place where a state is written."""
     moment = now()
     values: dict[str, Any] = {"state": to, "updated_at": moment, "reason": reason, **(also or {})}
     if to in MOMENTS:
         values[MOMENTS[to]] = moment
     moved: set[int] = set()
     for chunk in chunks(sorted(node_ids)):
-        statement = (
-            update(Node).where(Node.id.in_(chunk), Node.state.in_(sorted(came_from))).values(values).returning(Node.id)
-        )
-        moved.update((await connection.scalars(statement)).all())
+        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(came_from)))
+        moved.update((await connection.scalars(found.values(values).returning(Node.id))).all())
     return moved
 
 

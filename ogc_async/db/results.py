@@ -11,6 +11,7 @@ from sqlalchemy import Update, bindparam, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
+from ogc_async.db.locking import update_in_order
 from ogc_async.db.models import Action, now
 from ogc_async.db.nodes import pin_keys
 from ogc_async.types import StepResult, StepState
@@ -82,7 +83,7 @@ async def write_notes(engine: Engine, notes: Notes) -> list[int]:
         for statement, rows in (
             (GOES_ON, [{"action_id": each, "lease_until": until} for each in sorted(notes.going_on)]),
             (GROWS, _grown(notes.growth)),
-            (ENDS, [_ended(action_id, end, moment) for action_id, end in notes.ends.items()]),
+            (ENDS, [_ended(action_id, end, moment) for action_id, end in sorted(notes.ends.items())]),
         ):
             if rows:
                 await connection.execute(statement, rows)
@@ -106,7 +107,7 @@ async def interrupt_forsaken(engine: Engine, reason: str) -> set[int]:
     is_forsaken = or_(Action.lease_until.is_(None), Action.lease_until < moment)
     values = {"state": StepState.INTERRUPTED, "error": reason, "finished_at": moment}
     async with engine.transaction() as connection:
-        found = update(Action).where(Action.state == StepState.RUNNING, is_forsaken)
+        found = update_in_order(Action, Action.state == StepState.RUNNING, is_forsaken)
         return set((await connection.scalars(found.values(values).returning(Action.id))).all())
 
 
