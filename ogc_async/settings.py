@@ -12,7 +12,7 @@ from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -105,9 +105,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is given, the environment, and ``.env`` unless there is to be none: asking it costs as much."""
-        has_file = isinstance(dotenv_settings, DotEnvSettingsSource) and dotenv_settings.env_file is not None
-        return (init_settings, env_settings, *((dotenv_settings,) if has_file else ()))
+        """What is given, the environment, and files where there are to be any: each source costs as much as another."""
+        files = ((dotenv_settings, "env_file"), (file_secret_settings, "secrets_dir"))
+        return (init_settings, env_settings, *(source for source, file in files if getattr(source, file, None)))
 
     def database_url(self) -> URL:
         """The database to use: ``OGC_DATABASE_URL``, else PostgreSQL if any ``POSTGRES_*`` is set, else embedded."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import anyio
@@ -19,13 +18,9 @@ async def outlast(future: asyncio.Future[T]) -> T:
 
     For what can not be called back and ends by itself, such as a call on another thread.
     """
-    try:
-        # A plain await would hand the cancellation on.
-        await asyncio.wait({future})
-    except asyncio.CancelledError:
-        await _wait(future, None)
+    if await _wait(future, None):
         _hear(future)
-        raise
+        raise asyncio.CancelledError
     return future.result()
 
 
@@ -36,6 +31,7 @@ async def finish(work: Coroutine[Any, Any, T], *, grace_s: float) -> T:
     """
     task = asyncio.create_task(work)
     try:
+        # A plain await would hand the cancellation on to the work.
         await asyncio.wait({task})
     except asyncio.CancelledError:
         await _wait(task, grace_s)
@@ -47,17 +43,21 @@ async def finish(work: Coroutine[Any, Any, T], *, grace_s: float) -> T:
     return task.result()
 
 
-async def _wait(future: asyncio.Future[Any], timeout_s: float | None) -> None:
-    """Wait for the future's end, however often the caller is cancelled; without raising."""
+async def _wait(future: asyncio.Future[Any], timeout_s: float | None) -> bool:
+    """Wait for the future's end, without raising; whether the caller was cancelled meanwhile."""
     loop = asyncio.get_running_loop()
     deadline = None if timeout_s is None else loop.time() + timeout_s
+    was_cancelled = False
     with anyio.CancelScope(shield=True):
         while not future.done():
             left = None if deadline is None else deadline - loop.time()
             if left is not None and left <= 0:
                 break
-            with suppress(asyncio.CancelledError):
+            try:
                 await asyncio.wait({future}, timeout=left)
+            except asyncio.CancelledError:
+                was_cancelled = True
+    return was_cancelled
 
 
 def _hear(future: asyncio.Future[Any]) -> None:

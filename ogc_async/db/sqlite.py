@@ -7,8 +7,8 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 import aiosqlite
@@ -22,7 +22,10 @@ T = TypeVar("T")
 
 READ_ONLY = "ogc_read_only"
 WRITES_LATE = "ogc_writes_late"
+NO_WRITE = ("SELECT", "PRAGMA")
 CURSOR_ROWS = 64
+AT_ONCE_ROWS = 1000
+"""Rows read in a statement's own visit to the thread; more are read as they are asked for."""
 KEPT_OPEN = 2
 """Connections that wait for their next use: a writer's, since a process writes one transaction at a time, and a
 reader's."""
@@ -69,14 +72,7 @@ class SteadyConnection(aiosqlite.Connection):
 
     async def visit(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Have the connection's thread do all of ``act``. Raises what SQLite raises."""
-        is_first, self._is_to_begin = self._is_to_begin, False
-
-        def whole() -> T:
-            if is_first:
-                self._conn.execute("BEGIN IMMEDIATE")
-            return act(self._conn)
-
-        return await self._execute(whole)
+        return await self._execute(lambda: act(self._conn))
 
     async def commit(self) -> None:
         """End the transaction, where one has begun."""
@@ -93,7 +89,14 @@ class SteadyConnection(aiosqlite.Connection):
     async def _execute(self, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         if not self._running or self._connection is None:
             raise ValueError("Connection closed")
-        return await outlast(self._submit(lambda: fn(*args, **kwargs)))
+
+        def whole() -> T:
+            if self._is_to_begin:
+                self._conn.execute("BEGIN IMMEDIATE")
+                self._is_to_begin = False
+            return fn(*args, **kwargs)
+
+        return await outlast(self._submit(whole))
 
     async def _connect(self) -> SteadyConnection:
         opening = self._submit(self._connector)
@@ -134,10 +137,10 @@ class SteadyConnection(aiosqlite.Connection):
 
 
 class SteadyCursor:
-    """Each statement is run, read to its end and closed in one visit to the connection's thread.
+    """A statement is run, read to its end and closed in one visit to the connection's thread.
 
     The driver's own cursor takes four visits, and each costs both threads a wake-up. What SQLAlchemy asks of a cursor
-    is here, under the names of PEP 249.
+    is here, under the names of PEP 249. Many rows take further visits, as they are asked for.
     """
 
     arraysize = 1
@@ -148,9 +151,15 @@ class SteadyCursor:
         self.lastrowid: int | None = None
         self._connection = connection
         self._rows: deque[Any] = deque()
+        self._unread: sqlite3.Cursor | None = None
 
     async def __aenter__(self) -> Self:
         return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def execute(self, sql: str, parameters: Any = ()) -> Self:
         """Run a statement."""
@@ -164,28 +173,59 @@ class SteadyCursor:
 
     async def fetchone(self) -> Any:
         """The next row, or ``None``."""
-        return self._rows.popleft() if self._rows else None
+        rows = await self.fetchmany(1)
+        return rows[0] if rows else None
 
     async def fetchmany(self, size: int | None = None) -> list[Any]:
         """So many rows, or those that are left."""
-        return [self._rows.popleft() for _ in range(min(size or self.arraysize, len(self._rows)))]
+        wanted = size or self.arraysize
+        if len(self._rows) < wanted:
+            await self._read(max(wanted, AT_ONCE_ROWS))
+        return [self._rows.popleft() for _ in range(min(wanted, len(self._rows)))]
 
     async def fetchall(self) -> list[Any]:
         """All rows that are left."""
-        return await self.fetchmany(len(self._rows))
+        await self._read(None)
+        rows, self._rows = list(self._rows), deque()
+        return rows
 
     async def close(self) -> None:
         """Forget the rows that nobody has asked for."""
         self._rows.clear()
+        unread, self._unread = self._unread, None
+        if unread is not None:
+            await self._connection.visit(lambda _: unread.close())
 
     async def _run(self, act: Callable[[sqlite3.Cursor], object]) -> None:
+        await self.close()
+
         def whole(connection: sqlite3.Connection) -> None:
-            with closing(connection.cursor()) as cursor:
+            cursor = connection.cursor()
+            try:
                 act(cursor)
-                self._rows = deque(cursor.fetchall() if cursor.description else ())
-                self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
+                self._take(cursor, AT_ONCE_ROWS)
+            except BaseException:
+                cursor.close()
+                raise
 
         await self._connection.visit(whole)
+
+    async def _read(self, most: int | None) -> None:
+        unread = self._unread
+        if unread is not None:
+            await self._connection.visit(lambda _: self._take(unread, most))
+
+    def _take(self, cursor: sqlite3.Cursor, most: int | None) -> None:
+        """Read so many rows, or all that are left, and close the cursor with the last one. On the thread."""
+        rows: list[Any] = []
+        if cursor.description:
+            rows = cursor.fetchall() if most is None else cursor.fetchmany(most)
+        self._rows.extend(rows)
+        self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
+        is_read = most is None or len(rows) < most
+        self._unread = None if is_read else cursor
+        if is_read:
+            cursor.close()
 
 
 def open_sqlite(url: URL, timeout_s: float) -> AsyncEngine:
@@ -232,10 +272,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-    is_reading = statement.lstrip()[:6].upper() == "SELECT"
-    if is_reading or not connection.get_execution_options().get(WRITES_LATE):
-        return
-    if not _driver(connection).in_transaction:
+    # A reader that writes does so in a transaction all the same, which is rolled back with its connection's return.
+    options = connection.get_execution_options()
+    is_due = options.get(WRITES_LATE) or options.get(READ_ONLY)
+    if is_due and statement.lstrip()[:6].upper() not in NO_WRITE and not _driver(connection).in_transaction:
         _driver(connection).begin()
 
 

@@ -110,8 +110,10 @@ async def _open(session: Session, command: str, listener: Listener) -> None:
     for pause_s in (*REOPEN_PAUSES_S, None):
         try:
             await session.connection.create_session(lambda: listener, command, encoding=None)
-        except asyncssh.ChannelOpenError:
-            if pause_s is None or session.connection.is_closed():
+        except asyncssh.ChannelOpenError as error:
+            # Once there was a channel, the command may have been heard of.
+            is_refused = error.code == asyncssh.OPEN_CONNECT_FAILED and listener.channel is None
+            if pause_s is None or not is_refused or session.connection.is_closed():
                 raise
             await asyncio.sleep(pause_s)
         else:

@@ -7,8 +7,11 @@ on the way, and a wake-up of the server: 32 of each for a deploy to one node, wh
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, cast
+
+log = logging.getLogger(__name__)
 
 AT_ONCE_BYTES = 65_536
 """So much is passed on without waiting for the turn's end: the network can work on it meanwhile."""
@@ -39,7 +42,12 @@ class Wire:
     def _flush(self) -> None:
         due, self._due = self._due, []
         for connection in due:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:
+                # As other event loops' transports do where they are closed already: that is no matter of the others'.
+                log.debug("a connection takes no more data", exc_info=True)
+                connection.abort()
 
     def close(self) -> None:
         """Nothing is shared, and nothing left to close."""
@@ -86,8 +94,10 @@ class Gathering(asyncio.Transport):
 
     def abort(self) -> None:
         """Close it at once; what was written is offered to the network, as it were without this."""
-        self.flush()
-        self._transport.abort()
+        try:
+            self.flush()
+        finally:
+            self._transport.abort()
 
     def is_closing(self) -> bool:
         """Whether it is closed or about to be."""

@@ -37,7 +37,10 @@ class UserSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSnapshot:
-    """A node as it was on record at one moment. ``spec`` is the layout's ``as_dict()`` at launch."""
+    """A node as it was on record at one moment.
+
+    ``spec`` is the layout's ``as_dict()`` at launch. Nodes that are read together share it: it is not to be changed.
+    """
 
     id: int
     name: str

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import CursorResult, insert, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from ogc_async import db
 from ogc_async.db import Engine
 from ogc_async.db.models import User
-from ogc_async.db.sqlite import SteadyConnection
+from ogc_async.db.sqlite import AT_ONCE_ROWS, SteadyConnection
 from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
 from ogc_async.state import App
@@ -140,11 +142,54 @@ async def test_what_a_transaction_left_unbegun_is_not_begun_by_the_next_user_of_
     await other.aclose()
 
 
-async def test_rows_come_one_by_one_some_at_a_time_or_all_at_once(database: Engine) -> None:
-    numbers = text("SELECT 1 AS n UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 ORDER BY n")
+NUMBERS = """
+SELECT n
+FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :count) SELECT n FROM c) AS numbers
+ORDER BY n
+"""
+
+
+@pytest.mark.parametrize("count", [4, AT_ONCE_ROWS - 1, AT_ONCE_ROWS, 2 * AT_ONCE_ROWS + 1])
+async def test_rows_come_one_by_one_some_at_a_time_or_all_at_once(database: Engine, count: int) -> None:
     async with database.reading() as connection:
-        assert (await connection.execute(numbers)).fetchone() == (1,)
-        assert (await connection.execute(numbers)).fetchmany(2) == [(1,), (2,)]
-        assert (await connection.execute(numbers)).scalars().all() == [1, 2, 3, 4]
-        async with connection.stream(numbers) as streamed:
-            assert [row.n async for row in streamed] == [1, 2, 3, 4]
+
+        async def counted() -> CursorResult[Any]:
+            return await connection.execute(text(NUMBERS), {"count": count})
+
+        assert (await counted()).fetchone() == (1,)
+        assert (await counted()).fetchmany(2) == [(1,), (2,)]
+        assert (await counted()).scalars().all() == list(range(1, count + 1))
+        async with connection.stream(text(NUMBERS), {"count": count}) as streamed:
+            assert [row.n async for row in streamed] == list(range(1, count + 1))
+        async with connection.stream(text(NUMBERS), {"count": count}) as broken_off:
+            assert (await broken_off.fetchone()) == (1,)
+
+
+async def test_what_a_reader_writes_is_not_kept(database: Engine) -> None:
+    async with database.reading() as connection:
+        await connection.execute(insert(User).values(name="A", slug="a"))
+    async with database.reading() as connection:
+        assert (await connection.execute(select(User.id).where(User.slug == "a"))).all() == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_transaction_that_could_not_begin_has_not_begun_for_its_next_statement_either(
+    database: Engine, app: App
+) -> None:
+    patient = app.settings.model_copy(update={"ogc_database_timeout_s": 0.05})
+    other = db.connect(database.url, settings=patient)
+
+    async def write_twice_and_give_up() -> None:
+        async with other.transaction() as connection:
+            async with database.transaction() as first:
+                await first.execute(insert(User).values(name="A", slug="a"))
+                with pytest.raises(OperationalError, match="locked"):
+                    await connection.execute(insert(User).values(name="B", slug="b"))
+            await connection.execute(insert(User).values(name="C", slug="c"))
+            raise RuntimeError("given up")
+
+    with pytest.raises(RuntimeError, match="given up"):
+        await write_twice_and_give_up()
+    async with database.reading() as connection:
+        assert {"a", "b", "c"} & set((await connection.execute(select(User.slug))).scalars()) == {"a"}
+    await other.aclose()

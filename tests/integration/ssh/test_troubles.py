@@ -66,6 +66,35 @@ async def test_a_server_that_opens_no_channel_at_all_is_told_of_in_time(monkeypa
                 await run(session, "true", timeout_s=20)
 
 
+async def test_a_command_that_is_refused_on_an_open_channel_is_not_asked_for_again(
+    client_key: asyncssh.SSHKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ogc_async.ssh.execute.REOPEN_PAUSES_S", (3600.0,))
+    asked: list[str] = []
+
+    class Refusing(asyncssh.SSHServerSession[bytes]):
+        def exec_requested(self, command: str) -> bool:
+            asked.append(command)
+            return False
+
+    class Open(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return False
+
+        def session_requested(self) -> Refusing:
+            return Refusing()
+
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    async with asyncssh.listen(
+        "127.0.0.1", 0, server_factory=Open, server_host_keys=[host_key], config=None, gss_host=None
+    ) as acceptor:
+        there = Target(node="web-1", address="127.0.0.1", port=acceptor.get_port(), username="ubuntu")
+        async with await Connector(client_key).connect(there, timeout_s=20) as session:
+            with pytest.raises(ConnectionLost, match="could start: Session request failed"):
+                await run(session, "true", timeout_s=20)
+    assert asked == ["true"]
+
+
 async def test_a_server_that_answers_late_is_waited_for(server: Server, client_key: asyncssh.SSHKey) -> None:
     asked, go_on = anyio.Event(), anyio.Event()
 

@@ -50,6 +50,18 @@ async def test_many_connections_of_one_turn_each_send_their_own() -> None:
     assert [pieces.told for pieces in many] == [[b"0"], [b"1"], [b"2"]]
 
 
+async def test_a_connection_that_takes_no_more_does_not_hold_up_the_others() -> None:
+    class Closed(Pieces):
+        def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+            raise RuntimeError("closed")
+
+    wire, closed, well = Wire(), Closed(), Pieces()
+    for pieces in (closed, well):
+        Gathering(pieces, wire).write(b"data")
+    await asyncio.sleep(0)
+    assert (closed.told, well.told) == (["abort"], [b"data"])
+
+
 async def test_much_does_not_wait_for_the_turns_end() -> None:
     pieces = Pieces()
     wire = Gathering(pieces, Wire())
