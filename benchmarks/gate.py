@@ -74,7 +74,11 @@ def _cpu_s() -> float:
 
 def _descendants(pid: int) -> Iterator[int]:
     for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, tasks.read_text().split()):
+        try:
+            children = tasks.read_text().split()
+        except OSError:  # a thread that has ended meanwhile
+            continue
+        for child in map(int, children):
             yield child
             yield from _descendants(child)
 

@@ -22,25 +22,26 @@ from ogc_async.state import App
 from ogc_async.types import Instance, InstanceState, NodeSnapshot, NodeState
 
 
-def prepare(job: dict[str, Any]) -> None:
-    """The servers on record, as a launch leaves its nodes: running, with their addresses and host keys."""
-    asyncio.run(_put_on_record(job))
+def prepare(job: dict[str, Any]) -> dict[int, str]:
+    """The servers on record, as a launch leaves its nodes: running, with their addresses and host keys.
+
+    Their ids are what the caller of a launch has in its hands; the others have the hosts' addresses.
+    """
+    return asyncio.run(_put_on_record(job))
 
 
-def race(job: dict[str, Any], _: None) -> dict[str, str]:
+def race(job: dict[str, Any], addresses: dict[int, str]) -> dict[str, str]:
     """Each host's output."""
-    return asyncio.run(_deploy(job))
+    return asyncio.run(_deploy(job, addresses))
 
 
-async def _deploy(job: dict[str, Any]) -> dict[str, str]:
+async def _deploy(job: dict[str, Any], addresses: dict[int, str]) -> dict[str, str]:
     async with _application(job) as app:
-        nodes = await actions.nodes_async(app=app)
-        results = await actions.deploy_async([node.id for node in nodes], app=app)
-        addresses = {node.id: node.public_ip for node in nodes}
-        return {str(addresses[each.node_id]): each.output if each else str(each.error) for each in results}
+        results = await actions.deploy_async(addresses, app=app)
+        return {addresses[each.node_id]: each.output if each else str(each.error) for each in results}
 
 
-async def _put_on_record(job: dict[str, Any]) -> None:
+async def _put_on_record(job: dict[str, Any]) -> dict[int, str]:
     hosts = job["hosts"]
     layout = _layout(job)
     async with _application(job) as app:
@@ -68,6 +69,7 @@ async def _put_on_record(job: dict[str, Any]) -> None:
         pairs = list(zip(nodes, hosts, strict=True))
         await record_running(engine, {node.id: _instance(node, host) for node, host in pairs})
         await pin_host_keys(engine, {node.id: host["host_key"] for node, host in pairs})
+        return {node.id: host["address"] for node, host in pairs}
 
 
 def _instance(node: NodeSnapshot, host: dict[str, Any]) -> Instance:
