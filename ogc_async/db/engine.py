@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ogc_async.aio.loop_scope import LoopLocal
-from ogc_async.db.sqlite import READ_ONLY, WRITES_LATE, open_sqlite
+from ogc_async.db.sqlite import WRITES_LATE, open_sqlite
 from ogc_async.errors import DatabaseUnavailable, NotMigrated, StoreError
 from ogc_async.settings import Settings, load_settings, supported_url
 
@@ -60,9 +60,9 @@ class Engine:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that only reads, and so waits for no writer."""
+        """A connection that only reads, and so waits for no writer; what it writes all the same is rolled back."""
         async with self._bounded(TIMEOUT_S), self.connection_engine().connect() as plain:
-            yield await plain.execution_options(**{READ_ONLY: True})
+            yield await plain.execution_options(**{WRITES_LATE: True})
 
     @contextmanager
     def told_errors(self) -> Iterator[None]:

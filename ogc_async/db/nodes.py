@@ -34,6 +34,7 @@ NODES = select(
 )
 NODES_IN_ORDER = NODES.order_by(Node.id)
 NODES_BY_ID = NODES.where(Node.id.in_(bindparam("ids", expanding=True)))
+UNPINNED = Node.host_key.is_(None)
 MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
 
 
@@ -139,9 +140,8 @@ async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
 
 async def pin_keys(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
     """The same, within a transaction."""
-    if keys:
-        values = {node_id: {"host_key": key} for node_id, key in keys.items()}
-        await _update_each(connection, values, Node.host_key.is_(None))
+    values = {node_id: {"host_key": key} for node_id, key in keys.items()}
+    await _update_each(connection, values, UNPINNED)
 
 
 async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:

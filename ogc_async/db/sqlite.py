@@ -20,10 +20,8 @@ from ogc_async.aio.finish import outlast
 
 T = TypeVar("T")
 
-READ_ONLY = "ogc_read_only"
 WRITES_LATE = "ogc_writes_late"
 NO_WRITE = ("SELECT", "PRAGMA")
-CURSOR_ROWS = 64
 AT_ONCE_ROWS = 1000
 """Rows read in a statement's own visit to the thread; more are read as they are asked for."""
 KEPT_OPEN = 2
@@ -41,7 +39,7 @@ class SteadyConnection(aiosqlite.Connection):
     """
 
     def __init__(self, path: str, timeout_s: float, **named: Any) -> None:
-        super().__init__(lambda: _open_file(path, timeout_s, **named), CURSOR_ROWS)
+        super().__init__(lambda: _open_file(path, timeout_s, **named), AT_ONCE_ROWS)
         self._path = path
         self._file: tuple[int, int] | None = None
         self._is_to_begin = False
@@ -264,19 +262,20 @@ def _tidy(connection: Any, _record: Any, state: PoolResetState) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later would fail where another process wrote in between. Who only reads
-    # needs none: each statement sees what is committed by then, as on PostgreSQL.
-    options = connection.get_execution_options()
-    if not (options.get(WRITES_LATE) or options.get(READ_ONLY)):
+    # A transaction that reads first and writes later would fail where another process wrote in between.
+    if not _writes_late(connection):
         _driver(connection).begin()
 
 
 def _begin_late(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-    # A reader that writes does so in a transaction all the same, which is rolled back with its connection's return.
-    options = connection.get_execution_options()
-    is_due = options.get(WRITES_LATE) or options.get(READ_ONLY)
-    if is_due and statement.lstrip()[:6].upper() not in NO_WRITE and not _driver(connection).in_transaction:
+    # Until then each statement sees what is committed by then, as on PostgreSQL.
+    is_writing = statement.lstrip()[:6].upper() not in NO_WRITE
+    if is_writing and _writes_late(connection) and not _driver(connection).in_transaction:
         _driver(connection).begin()
+
+
+def _writes_late(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(WRITES_LATE))
 
 
 def _driver(connection: Connection) -> SteadyConnection:

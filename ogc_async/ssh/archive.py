@@ -93,7 +93,7 @@ class Packer:
         """One compressed tar in two parts: the common files, then a node's own and the archive's end."""
         bundle = bundled(files)
         if not bundle.own:
-            return await self._segment(bundle.common, END), b""
+            return await self._segment(bundle, END), b""
         return await self._segment(bundle.common), await _off_loop(bundle.own, pack)
 
     async def _segment(self, files: Bundle, end: bytes = b"") -> bytes:
