@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import anyio
 import asyncssh
 
 from ogc_async.errors import HostKeyChanged, KeyRefused, RemoteError, Unreachable
+from ogc_async.ssh.client import client_options, log_in
 from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint
 from ogc_async.ssh.jump import Jump
 from ogc_async.ssh.redaction import Redaction
@@ -34,17 +34,6 @@ CLOSE_TIMEOUT_S = 5.0
 KEEPALIVE_S = 15.0
 KEEPALIVE_MISSES = 4
 """A session counts as broken once the node has left so many questions unanswered, so many seconds apart."""
-
-KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
-CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
-HOST_KEYS = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +109,6 @@ class Connector:
         clock: Callable[[], float] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        _quieten()
         self._jump = jump
         self._redaction = redaction
         self._gate = asyncio.Semaphore(max_handshakes)
@@ -128,21 +116,7 @@ class Connector:
         self._sleep = sleep
         self._clock = clock or asyncio.get_running_loop().time
         self._rng = rng or random.Random()  # noqa: S311  # spreads retries, hides nothing
-        # Parsing options costs more than a handshake, and OpenSSH's own files are another program's business.
-        self._options = asyncssh.SSHClientConnectionOptions(
-            config=None,
-            client_keys=[client_key],
-            known_hosts=([], [], []),
-            agent_path=None,
-            gss_host=None,
-            x509_trusted_certs=None,
-            x509_trusted_cert_paths=[],
-            preferred_auth="publickey",
-            compression_algs=None,
-            kex_algs=KEX,
-            encryption_algs=CIPHERS,
-            server_host_key_algs=HOST_KEYS,
-        )
+        self._options = client_options(client_key)
 
     async def connect(self, target: Target, *, timeout_s: float) -> Session:
         """Log in as soon as the node lets us, within ``timeout_s`` seconds.
@@ -183,15 +157,14 @@ class Connector:
     async def _attempt(self, target: Target, check: HostKeyCheck, timeout_s: float) -> Session:
         async with self._gate:
             async with asyncio.timeout(max(timeout_s, 0.001)):
-                tunnel = await self._jump.connection(target.node) if self._jump is not None else self._wire
-                connection = await asyncssh.connect(
+                connection = await log_in(
+                    self._options,
+                    target.username,
                     target.address,
                     target.port,
-                    tunnel=tunnel,
-                    config=None,
-                    options=self._options,
-                    username=target.username,
-                    client_factory=lambda: check,
+                    client=check,
+                    wire=self._wire,
+                    through=await self._jump.connection(target.node) if self._jump is not None else None,
                 )
         return Session(
             connection,
@@ -200,13 +173,6 @@ class Connector:
             redaction=self._redaction,
             shell=POWERSHELL if target.is_windows else POSIX,
         )
-
-
-def _quieten() -> None:
-    """asyncssh logs every command at INFO, and any secret written into one. Who wants that can set the level."""
-    log = logging.getLogger("asyncssh")
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.WARNING)
 
 
 def next_pause(error: RemoteError, check: HostKeyCheck, tries: int, *, refused_s: float, left: float) -> float | None:

@@ -16,7 +16,7 @@ class HostKeyCheck(asyncssh.SSHClient):
         self.shown: str | None = None
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        """Called by asyncssh with the key that the server has proved to hold."""
+        """Called by asyncssh with the key that the server shows, and is then to prove that it holds."""
         self.shown = public_line(key)
         return self._recorded is None or self.shown == self._recorded
 

@@ -1,15 +1,15 @@
 """The TCP connection below an SSH session: what is written in one turn of the event loop leaves in one piece.
 
-asyncssh writes each packet by itself, and an empty one before it. On its own each costs a system call here, a segment
-on the way, and a wake-up of the server: 32 of each for a deploy to one node, where 15 will do.
+asyncssh writes each packet by itself. On its own each costs a system call here, a segment on the way, and a wake-up of
+the server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -18,20 +18,10 @@ AT_ONCE_BYTES = 65_536
 
 
 class Wire:
-    """What asyncssh calls a tunnel, straight to the host; one for all connections of a loop that begin at one place."""
+    """Passes on what a loop's connections gather, at the end of each turn."""
 
     def __init__(self) -> None:
         self._due: list[Gathering] = []
-
-    async def create_connection(
-        self, session_factory: Callable[[], asyncio.Protocol], remote_host: str, remote_port: int
-    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
-        """Connect, and leave the connection to the protocol that the factory makes. Raises ``OSError``."""
-        loop = asyncio.get_running_loop()
-        transport, opening = await loop.create_connection(
-            lambda: _Opening(session_factory(), self), remote_host, remote_port
-        )
-        return transport, opening.protocol
 
     def flush_soon(self, connection: Gathering) -> None:
         """Have this connection's data passed on at the end of the turn, along with the others'."""
@@ -45,29 +35,9 @@ class Wire:
             try:
                 connection.flush()
             except Exception:
-                # As other event loops' transports do where they are closed already: that is no matter of the others'.
+                # As channels and other event loops' transports do once closed: that is no matter of the others'.
                 log.debug("a connection takes no more data", exc_info=True)
                 connection.abort()
-
-    def close(self) -> None:
-        """Nothing is shared, and nothing left to close."""
-
-    async def wait_closed(self) -> None:
-        """Nothing to wait for either."""
-
-
-class _Opening(asyncio.Protocol):
-    """Puts the gathering transport between a new connection and its protocol, and is out of the way from then on."""
-
-    def __init__(self, protocol: asyncio.Protocol, wire: Wire) -> None:
-        self.protocol = protocol
-        self._wire = wire
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # Another event loop's transport need not be of this class, only like it.
-        tcp = cast("asyncio.Transport", transport)
-        tcp.set_protocol(self.protocol)
-        self.protocol.connection_made(Gathering(tcp, self._wire))
 
 
 class Gathering(asyncio.Transport):
@@ -93,11 +63,10 @@ class Gathering(asyncio.Transport):
         self._transport.close()
 
     def abort(self) -> None:
-        """Close it at once; what was written is offered to the network, as it were without this."""
-        try:
+        """Close it at once; what was written is offered to the network, as it were without this. Raises nothing."""
+        with suppress(Exception):
             self.flush()
-        finally:
-            self._transport.abort()
+        self._transport.abort()
 
     def is_closing(self) -> bool:
         """Whether it is closed or about to be."""

@@ -62,6 +62,18 @@ async def test_a_connection_that_takes_no_more_does_not_hold_up_the_others() -> 
     assert (closed.told, well.told) == (["abort"], [b"data"])
 
 
+async def test_aborting_a_connection_that_takes_no_more_raises_nothing() -> None:
+    class Closed(Pieces):
+        def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+            raise BrokenPipeError
+
+    closed = Closed()
+    wire = Gathering(closed, Wire())
+    wire.write(b"data")
+    wire.abort()
+    assert closed.told == ["abort"]
+
+
 async def test_much_does_not_wait_for_the_turns_end() -> None:
     pieces = Pieces()
     wire = Gathering(pieces, Wire())
@@ -84,12 +96,11 @@ async def test_closing_and_aborting_pass_on_what_was_written_before() -> None:
     assert aborted.told == [b"bye", "abort"]
 
 
-async def test_a_connection_over_tcp_is_the_protocols_own_from_its_beginning_to_its_end() -> None:
+async def test_over_tcp_it_is_a_connection_from_its_beginning_to_its_end() -> None:
     async with _echo_server() as port:
         caller = Caller()
-        transport, protocol = await Wire().create_connection(lambda: caller, "127.0.0.1", port)
-        assert protocol is caller
-        assert transport.get_extra_info("peername") == ("127.0.0.1", port)
+        await asyncio.get_running_loop().create_connection(lambda: caller, "127.0.0.1", port)
+        assert caller.wire.get_extra_info("peername") == ("127.0.0.1", port)
         async with asyncio.timeout(DEADLINE_S):
             await caller.answered.wait()
             caller.wire.close()
@@ -107,10 +118,10 @@ class Caller(asyncio.Protocol):
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, Gathering)
-        self.wire = transport
-        transport.write(b"hel")
-        transport.write(b"lo")
+        assert isinstance(transport, asyncio.Transport)
+        self.wire = Gathering(transport, Wire())
+        self.wire.write(b"hel")
+        self.wire.write(b"lo")
 
     def data_received(self, data: bytes) -> None:
         self.heard += data
