@@ -101,10 +101,9 @@ NOT_MEASURED = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is raced: fleets and laps. ``most`` is the largest fleet of a contestant, by name."""
+    """What is raced. ``laps`` is how many, by the fleet's size; ``most`` the largest fleet of a contestant, by name."""
 
-    counts: Sequence[int]
-    runs: int
+    laps: Mapping[int, int]
     most: Mapping[str, int]
     contestants: Sequence[Contestant] = CONTESTANTS
     lap_s: float = 1800.0
@@ -123,7 +122,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "fleets": {},
         "not_measured": [],
     }
-    for count in plan.counts:
+    for count in plan.laps:
         with openssh_fleet(count) as fleet, TemporaryDirectory(prefix="ogc-job-") as folder:
             job = _job(fleet, Path(folder))
             _race_all(count, fleet, job, plan, result)
@@ -138,7 +137,7 @@ def _race_all(count: int, fleet: Fleet, job: dict[str, Any], plan: Plan, result:
     result["not_measured"] += [f"{name} with {count} nodes: takes too long" for name in absent]
     laps: dict[str, list[dict[str, float]]] = {each.name: [] for each in entrants}
     failed: dict[str, str] = {}
-    for _ in range(plan.runs):
+    for _ in range(plan.laps[count]):
         for each in entrants:
             own = laps[each.name]
             if each.name in failed or (own and own[-1]["seconds"] > plan.long_lap_s):

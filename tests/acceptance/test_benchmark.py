@@ -51,7 +51,7 @@ def test_a_kill_in_the_middle_of_ours_leaves_no_machine_behind_and_of_a_script_a
 
 
 def test_everybody_deploys_the_same_job_to_real_openssh_servers() -> None:
-    result = deploy.measure(deploy.Plan(counts=[3], runs=1, most={}, contestants=DEPLOYERS))
+    result = deploy.measure(deploy.Plan(laps={3: 1}, most={}, contestants=DEPLOYERS))
     assert [each["nodes deployed"] for each in result["fleets"]["3"].values()] == [3, 3]
     for each in result["fleets"]["3"].values():
         assert each["seconds"] > 0
