@@ -16,10 +16,9 @@ from ogc_async.actions.lease import keep_renewing
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.finish import outlast
 from ogc_async.db.results import Notes, StepStart, write_notes
+from ogc_async.deploy.run import RECORD_TIMEOUT_S
 from ogc_async.events import OutputArrived, StepFinished, StepStarted
 from ogc_async.types import NodeSnapshot, StepResult, StepState
-
-RECORD_TIMEOUT_S = 10.0
 
 INTERVAL_S = 0.001
 LONGEST_INTERVAL_S = 0.1
