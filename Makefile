@@ -40,7 +40,7 @@ check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 bench: $(VENV)/.bench  ## race against what people would use instead, in minutes; tables and plots go to the README
 	@$(BIN)/python -m benchmarks quick $(ARGS)
 
-bench-full: $(VENV)/.bench  ## the same with larger fleets and more runs, in about an hour
+bench-full: $(VENV)/.bench  ## the same with larger fleets and more runs, in 70 minutes
 	@$(BIN)/python -m benchmarks full $(ARGS)
 
 bench-report: $(VENV)/.bench  ## draw the plots and write the README's figures again, from the results there are
