@@ -14,6 +14,7 @@ from contextlib import suppress
 from copy import copy
 from typing import Any, cast
 
+import anyio
 import asyncssh
 from asyncssh.logging import SSHLogger
 
@@ -32,7 +33,10 @@ HOST_KEYS = (
 MSG_IGNORE = 2
 """RFC 4253, section 11.2."""
 
+CLOSE_TIMEOUT_S = 5.0
+
 LOG = logging.getLogger("asyncssh")
+LOGS = (LOG, LOG.getChild("sftp"))
 
 Options = asyncssh.SSHClientConnectionOptions
 
@@ -95,6 +99,15 @@ async def log_in(
     return connection
 
 
+async def close(connection: asyncssh.SSHClientConnection) -> None:
+    """Say goodbye, and hang up on a server that does not answer in time."""
+    connection.close()
+    with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
+        await connection.wait_closed()
+    if scope.cancelled_caught:
+        connection.abort()
+
+
 async def _connect(
     made: Callable[[], Connection], address: str, port: int, through: asyncssh.SSHClientConnection | None
 ) -> Connection:
@@ -122,7 +135,7 @@ class Connection(asyncssh.SSHClientConnection):
     def __init__(self, options: Options, wire: Wire) -> None:
         super().__init__(asyncio.get_running_loop(), options, wait="auth")
         self._wire = wire
-        is_heard = any(each.isEnabledFor(logging.INFO) for each in (LOG, LOG.getChild("sftp")))
+        is_heard = any(each.isEnabledFor(logging.INFO) for each in LOGS)
         self._heard = super().logger if is_heard else QUIET
 
     @property

@@ -13,7 +13,7 @@ import anyio
 import asyncssh
 
 from ogc_async.errors import HostKeyChanged, KeyRefused, RemoteError, Unreachable
-from ogc_async.ssh.client import client_options, log_in
+from ogc_async.ssh.client import client_options, close, log_in
 from ogc_async.ssh.hostkeys import HostKeyCheck, fingerprint
 from ogc_async.ssh.jump import Jump
 from ogc_async.ssh.redaction import Redaction
@@ -28,8 +28,6 @@ REFUSAL_GRACE_S = 10.0
 
 BANNER_PAUSE_S = 2.0
 """OpenSSH 9.8 and later penalise sources whose logins fail in quick succession; two seconds apart is let pass."""
-
-CLOSE_TIMEOUT_S = 5.0
 
 KEEPALIVE_S = 15.0
 KEEPALIVE_MISSES = 4
@@ -84,11 +82,7 @@ class Session:
     ) -> None:
         if self._lasting is not None:
             self._lasting.cancel()
-        self.connection.close()
-        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
-            await self.connection.wait_closed()
-        if scope.cancelled_caught:
-            self.connection.abort()
+        await close(self.connection)
 
 
 class Connector:

@@ -10,9 +10,9 @@ import anyio
 import asyncssh
 
 from ogc_async.errors import HostKeyChanged, RemoteError, SettingsError, Unreachable
+from ogc_async.ssh.client import close
 
 LOGIN_TIMEOUT_S = 30.0
-CLOSE_TIMEOUT_S = 5.0
 
 _FORM = re.compile(r"(?P<user>[^@]+)@(?:\[(?P<six>[^]]+)\]|(?P<host>[^:@]+))(?::(?P<port>\d+))?")
 
@@ -64,13 +64,8 @@ class Jump:
     async def aclose(self) -> None:
         """Close the session, if there is one."""
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        connection.close()
-        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True) as scope:
-            await connection.wait_closed()
-        if scope.cancelled_caught:
-            connection.abort()
+        if connection is not None:
+            await close(connection)
 
     async def _open(self, node: str) -> asyncssh.SSHClientConnection:
         host = self._host

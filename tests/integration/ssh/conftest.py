@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import asyncssh
@@ -240,6 +241,16 @@ def kill(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
 
 def number_of(name: str) -> signal.Signals:
     return signal.Signals[f"SIG{name}"]
+
+
+@asynccontextmanager
+async def listening(kind: Callable[[], asyncssh.SSHServer], **given: Any) -> AsyncIterator[int]:
+    """A server of asyncssh's; its port."""
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    given |= {"config": None, "gss_host": None, "x509_trusted_certs": None}
+    acceptor = await asyncssh.listen("127.0.0.1", 0, server_factory=kind, server_host_keys=[host_key], **given)
+    async with acceptor:
+        yield acceptor.get_port()
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, cast
 
 import anyio
@@ -17,7 +16,7 @@ from ogc_async.ssh.client import CIPHERS, client_options, log_in
 from ogc_async.ssh.connection import Connector
 from ogc_async.ssh.execute import run
 from ogc_async.ssh.wire import Wire
-from tests.integration.ssh.conftest import Server
+from tests.integration.ssh.conftest import Server, listening
 from tests.integration.ssh.openssh_server import OpenSshServer
 
 # The other server is of asyncssh too, in this very process, and its packets would be in the same log.
@@ -209,13 +208,3 @@ async def test_a_way_through_a_jump_host_that_opens_too_late_is_closed_again(
             await hung_up.wait()
             jump.abort()
             await jump.wait_closed()
-
-
-@asynccontextmanager
-async def listening(kind: Callable[[], asyncssh.SSHServer], **given: Any) -> AsyncIterator[int]:
-    """A server of asyncssh's; its port."""
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
-    given |= {"config": None, "gss_host": None, "x509_trusted_certs": None}
-    acceptor = await asyncssh.listen("127.0.0.1", 0, server_factory=kind, server_host_keys=[host_key], **given)
-    async with acceptor:
-        yield acceptor.get_port()

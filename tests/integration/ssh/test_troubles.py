@@ -14,7 +14,7 @@ from ogc_async.ssh import connection
 from ogc_async.ssh.connection import Connector, Target
 from ogc_async.ssh.execute import run
 from ogc_async.ssh.keys import load_private_key
-from tests.integration.ssh.conftest import Server
+from tests.integration.ssh.conftest import Server, listening
 from tests.openssh import Fleet, Host, openssh_fleet
 
 
@@ -84,11 +84,8 @@ async def test_a_command_that_is_refused_on_an_open_channel_is_not_asked_for_aga
         def session_requested(self) -> Refusing:
             return Refusing()
 
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
-    async with asyncssh.listen(
-        "127.0.0.1", 0, server_factory=Open, server_host_keys=[host_key], config=None, gss_host=None
-    ) as acceptor:
-        there = Target(node="web-1", address="127.0.0.1", port=acceptor.get_port(), username="ubuntu")
+    async with listening(Open) as port:
+        there = Target(node="web-1", address="127.0.0.1", port=port, username="ubuntu")
         async with await Connector(client_key).connect(there, timeout_s=20) as session:
             with pytest.raises(ConnectionLost, match="could start: Session request failed"):
                 await run(session, "true", timeout_s=20)

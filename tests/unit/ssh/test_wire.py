@@ -29,6 +29,17 @@ class Pieces(asyncio.Transport):
         self.told.append("abort")
 
 
+class Closed(Pieces):
+    """A transport that takes no more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        raise self._error
+
+
 async def test_the_writes_of_one_turn_are_one_and_those_of_the_next_another() -> None:
     pieces = Pieces()
     wire = Gathering(pieces, Wire())
@@ -51,11 +62,7 @@ async def test_many_connections_of_one_turn_each_send_their_own() -> None:
 
 
 async def test_a_connection_that_takes_no_more_does_not_hold_up_the_others() -> None:
-    class Closed(Pieces):
-        def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-            raise RuntimeError("closed")
-
-    wire, closed, well = Wire(), Closed(), Pieces()
+    wire, closed, well = Wire(), Closed(RuntimeError("closed")), Pieces()
     for pieces in (closed, well):
         Gathering(pieces, wire).write(b"data")
     await asyncio.sleep(0)
@@ -63,11 +70,7 @@ async def test_a_connection_that_takes_no_more_does_not_hold_up_the_others() -> 
 
 
 async def test_aborting_a_connection_that_takes_no_more_raises_nothing() -> None:
-    class Closed(Pieces):
-        def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-            raise BrokenPipeError
-
-    closed = Closed()
+    closed = Closed(BrokenPipeError())
     wire = Gathering(closed, Wire())
     wire.write(b"data")
     wire.abort()
