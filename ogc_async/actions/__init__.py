@@ -102,7 +102,7 @@ async def up_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App | Non
     """
     context = await open_context(app)
     if isinstance(layouts, Layout | Mapping):
-        result = await bring_up.bring_up_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result = await bring_up.bring_up_layouts([_one_of(Layout.of(layouts))], context)
         result.raise_for_failures()
         return _one_or_many(list(result.deployed), is_single=True)
     return await bring_up.bring_up_layouts([Layout.of(layout) for layout in layouts], context)

@@ -10,12 +10,14 @@ from weakref import WeakKeyDictionary
 
 from ogc_async.actions.preflight import Checked
 from ogc_async.actions.shared_batch import SharedBatch
+from ogc_async.actions.transitions import SharedLedger, plan, renew
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.db import Engine
-from ogc_async.db.nodes import NodeDraft, Renewal, plan_nodes, renew_tokens
+from ogc_async.db.nodes import NodeDraft
+from ogc_async.events import Events
 from ogc_async.plan import Batch, cut, expand, new_token
-from ogc_async.types import NodeSnapshot, NodeState, Offer, UserSnapshot
+from ogc_async.types import NodeSnapshot, Offer, UserSnapshot
 
 IDLE_S = 0.01
 CEILING_S = 0.1
@@ -27,11 +29,12 @@ CALLERS = 5000
 class Order:
     """What one call wants of one layout: ``count`` new nodes, or these of its nodes again, of another offer.
 
-    ``worker`` holds the rows until ``until``.
+    ``worker`` holds the rows until ``until``; ``events`` hears of what happens to them.
     """
 
     checked: Checked
     offer: Offer
+    events: Events
     worker: str
     until: datetime
     count: int = 0
@@ -63,7 +66,7 @@ class Batching:
         orders = [order for call in calls for order in call]
         made = [each for group in _alike(orders) for each in self._made_for(group)]
         drafts = [draft for each, parts in made for order, names in parts for draft in _drafts(order, each, names)]
-        rows = {node.name: node for node in await plan_nodes(self._engine, self._user.id, drafts)}
+        rows = {node.name: node for node in await plan(self._ledger(made), self._user.id, drafts)}
         return _handed_out(calls, made, rows)
 
     async def _renew_all(self, orders: list[Order]) -> list[list[Share]]:
@@ -74,9 +77,7 @@ class Batching:
             for each, _ in made
             for index, name in enumerate(each.batch.names)
         }
-        renewals = {node.id: Renewal(node.token, node.launch_index, node.zone) for node in renewed.values()}
-        moved = await renew_tokens(self._engine, renewals)
-        kept = {name: node for name, node in renewed.items() if node.id in moved}
+        kept = {node.name: node for node in await renew(self._ledger(made), list(renewed.values()))}
         return [shares for (shares,) in _handed_out([(order,) for order in orders], made, kept)]
 
     def _made_for(self, orders: Sequence[Order]) -> list[tuple[SharedBatch, list[Part]]]:
@@ -108,9 +109,14 @@ class Batching:
             parts: dict[int, Part] = {}
             for order, name in zip(whose[start:], batch.names, strict=False):
                 parts.setdefault(id(order), (order, []))[1].append(name)
-            made.append((SharedBatch(self._engine, self._user, batch, orders[0].checked), list(parts.values())))
+            members = list(parts.values())
+            ledger = SharedLedger(self._engine, _heard_by(members))
+            made.append((SharedBatch(ledger, self._user, batch, orders[0].checked), members))
             start += len(batch.names)
         return made
+
+    def _ledger(self, made: Iterable[tuple[SharedBatch, list[Part]]]) -> SharedLedger:
+        return SharedLedger(self._engine, _heard_by(part for _, parts in made for part in parts))
 
 
 Part = tuple[Order, list[str]]
@@ -125,6 +131,11 @@ def batching_of(engine: Engine, user: UserSnapshot) -> Batching:
     if engine not in batchings:
         batchings[engine] = Batching(engine, user)
     return batchings[engine]
+
+
+def _heard_by(parts: Iterable[Part]) -> dict[str, Events]:
+    """Who hears of each node, by its name."""
+    return {name: order.events for order, names in parts for name in names}
 
 
 def _alike(orders: Iterable[Order]) -> list[list[Order]]:
@@ -157,7 +168,7 @@ def _handed_out(
 
 def _renewed(node: NodeSnapshot, index: int, batch: Batch) -> NodeSnapshot:
     zone = batch.offer.zone if batch.offer else None
-    return replace(node, state=NodeState.PLANNED, token=batch.token, launch_index=index, zone=zone, instance_id=None)
+    return replace(node, token=batch.token, launch_index=index, zone=zone)
 
 
 def _drafts(order: Order, each: SharedBatch, names: Sequence[str]) -> list[NodeDraft]:

@@ -17,7 +17,8 @@ import anyio
 
 from ogc_async.actions.context import Context, failure
 from ogc_async.actions.lease import Lease
-from ogc_async.actions.watch import Watch, judge_boot
+from ogc_async.actions.transitions import UNBOOTED, adopt, arrive, move
+from ogc_async.actions.watch import judge_boot, watching
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.leases import find_leases
 from ogc_async.db.nodes import (
@@ -25,10 +26,6 @@ from ogc_async.db.nodes import (
     find_forgotten,
     find_nodes,
     find_places,
-    get_nodes,
-    move_nodes,
-    record_instances,
-    record_running,
 )
 from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import DeadlineExceeded, OgcError, PlanOutdated, ProviderError, SettingsError
@@ -103,7 +100,7 @@ class _Sync:
     async def recover(self) -> None:
         """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
         nodes = {node.id: node for node in self.world.nodes}
-        await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, {NodeState.PLANNED, NodeState.LAUNCHING})
+        await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, UNBOOTED)
         await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING})
         async with anyio.create_task_group() as group:
             for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
@@ -147,13 +144,11 @@ class _Sync:
         to: NodeState,
         came_from: Collection[NodeState],
     ) -> None:
-        by_reason: dict[str, list[int]] = {}
+        by_reason: dict[str, list[NodeSnapshot]] = {}
         for change in self._of(kind):
-            by_reason.setdefault(change.reason, []).append(change.node_id)
-        for reason, ids in by_reason.items():
-            moved = await move_nodes(self.context.engine, ids, to=to, came_from=came_from, reason=reason)
-            for node_id in sorted(moved):
-                self.context.tell_moved(nodes[node_id], to, reason=reason)
+            by_reason.setdefault(change.reason, []).append(nodes[change.node_id])
+        for reason, members in by_reason.items():
+            await move(self.context, members, to, came_from=came_from, reason=reason)
 
     async def _guarded(
         self, work: Callable[[Provider, list[Change]], Awaitable[None]], place: Place, changes: list[Change]
@@ -186,29 +181,16 @@ class _Sync:
         """Go on where a launch broke off: note the machines, wait until they run."""
         by_id = {each.instance.id: each.instance for each in self.world.machines}
         found = {change.node_id: by_id[change.instance_id] for change in changes}
-        await record_instances(self.context.engine, found)
-        await move_nodes(
-            self.context.engine, list(found), to=NodeState.LAUNCHING, came_from={NodeState.PLANNED, NodeState.LAUNCHING}
-        )
-        nodes = {node.id: node for node in await get_nodes(self.context.engine, list(found))}
+        adopted = await adopt(self.context, [node for node in self.world.nodes if node.id in found], found)
+        nodes = {node.id: node for node in adopted}
 
         async def settle(running: Mapping[int, Instance]) -> None:
-            for node_id in await record_running(self.context.engine, running):
-                address = running[node_id].public_ip or running[node_id].private_ip
-                self.context.tell_moved(nodes[node_id], NodeState.RUNNING, address=address)
+            await arrive(self.context, [nodes[node_id] for node_id in running], running)
 
-        watch = Watch(
-            provider,
-            owner=self.context.user.slug,
-            scope=self.context.user.scope,
-            interval_s=self.context.settings.ogc_poll_s,
-            judge=lambda node, seen: judge_boot(provider, node, seen),
-            settle=settle,
-        )
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(watch.run)
-            verdicts = await watch.wait(list(nodes.values()), self.context.settings.ogc_boot_timeout_s)
-            watching.cancel_scope.cancel()
+        async with watching(
+            self.context, provider, judge=lambda node, seen: judge_boot(provider, node, seen), settle=settle
+        ) as watch:
+            verdicts = await watch.wait(adopted, self.context.settings.ogc_boot_timeout_s)
         for node_id, verdict in verdicts.items():
             if isinstance(verdict, OgcError):
                 await self._drop(provider, nodes[node_id], verdict)
@@ -216,10 +198,8 @@ class _Sync:
     async def _drop(self, provider: Provider, node: NodeSnapshot, error: OgcError) -> None:
         """A machine that died, or did not come up in time, is not kept."""
         self.failures.append(failure(node, error))
-        came_from = {NodeState.LAUNCHING}
         to = NodeState.TERMINATING if isinstance(error, DeadlineExceeded) else NodeState.FAILED
-        await move_nodes(self.context.engine, [node.id], to=to, came_from=came_from, reason=str(error))
-        self.context.tell_moved(node, to, reason=str(error))
+        await move(self.context, [node], to, came_from={NodeState.LAUNCHING}, reason=str(error))
         if to is NodeState.TERMINATING and node.instance_id:
             await provider.terminate([node.instance_id])
 

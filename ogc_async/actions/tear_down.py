@@ -13,8 +13,9 @@ from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.lease import Lease
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
-from ogc_async.actions.watch import Verdict, Watch, describe_request
-from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes, move_nodes, record_instances
+from ogc_async.actions.transitions import move
+from ogc_async.actions.watch import Verdict, describe_request, watching
+from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes, record_instances
 from ogc_async.errors import OgcError, ProviderError, RemoteError, ResourceInUse, StaleNode
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
@@ -99,7 +100,8 @@ class _Teardown:
 
     async def forget(self, nodes: Sequence[NodeSnapshot]) -> None:
         """Mark the rows only; the machines, if any, are somebody else's business from now on."""
-        await self._move(nodes, NodeState.TERMINATED, frozenset(NodeState) - {NodeState.TERMINATED}, FORGOTTEN)
+        came_from = frozenset(NodeState) - {NodeState.TERMINATED}
+        await move(self.context, nodes, NodeState.TERMINATED, came_from=came_from, reason=FORGOTTEN)
         self.gone.update(node.id for node in nodes)
 
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
@@ -147,7 +149,7 @@ class _Teardown:
         try:
             provider = self.context.provider_of(nodes[0])
             nodes = self._set_doubtful_aside(await self._find_unrecorded(provider, nodes))
-            await self._move(nodes, NodeState.TERMINATING, LIVE - {NodeState.TERMINATING})
+            await move(self.context, nodes, NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING})
             waiting = await self._terminate(provider, nodes)
             await self._confirm(provider, waiting)
         except OgcError as error:
@@ -210,25 +212,17 @@ class _Teardown:
         async def settle(ended: Mapping[int, Instance]) -> None:
             await self._mark_gone([by_id[node_id] for node_id in ended])
 
-        watch = Watch(
-            provider,
-            owner=self.context.user.slug,
-            scope=self.context.user.scope,
-            interval_s=self.context.settings.ogc_poll_s,
-            judge=judge_end,
-            settle=settle,
-        )
         verdicts: dict[int, Instance | OgcError] = {}
 
         async def wait(members: Sequence[NodeSnapshot], timeout_s: float) -> None:
             verdicts.update(await watch.wait(members, timeout_s))
 
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(watch.run)
-            async with anyio.create_task_group() as waiting:
-                for timeout_s, members in self._by_patience(nodes).items():
-                    waiting.start_soon(wait, members, timeout_s)
-            watching.cancel_scope.cancel()
+        async with (
+            watching(self.context, provider, judge=judge_end, settle=settle) as watch,
+            anyio.create_task_group() as waiting,
+        ):
+            for timeout_s, members in self._by_patience(nodes).items():
+                waiting.start_soon(wait, members, timeout_s)
         for node_id, verdict in verdicts.items():
             if isinstance(verdict, OgcError):
                 self.failures[node_id] = failure(by_id[node_id], verdict)
@@ -242,17 +236,8 @@ class _Teardown:
         return groups
 
     async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
-        await self._move(nodes, NodeState.TERMINATED, LIVE)
+        await move(self.context, nodes, NodeState.TERMINATED, came_from=LIVE)
         self.gone.update(node.id for node in nodes)
-
-    async def _move(
-        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: Iterable[NodeState], reason: str | None = None
-    ) -> None:
-        ids = [node.id for node in nodes]
-        moved = await move_nodes(self.context.engine, ids, to=to, came_from=frozenset(came_from), reason=reason)
-        for node in nodes:
-            if node.id in moved:
-                self.context.tell_moved(node, to)
 
     async def _release(self, provider_name: str, region: str, layout: str) -> None:
         for attempt in range(RELEASE_TRIES):

@@ -10,7 +10,8 @@ import anyio
 from ogc_async.actions.context import Context
 from ogc_async.actions.lease import Lease
 from ogc_async.actions.tear_down import tear_down_nodes
-from ogc_async.db.nodes import find_held, move_nodes
+from ogc_async.actions.transitions import move
+from ogc_async.db.nodes import find_held
 from ogc_async.errors import OgcError
 from ogc_async.types import LIVE, NodeState
 
@@ -40,17 +41,9 @@ async def withdraw(context: Context, lease: Lease, node_ids: Sequence[int] = ())
 async def _withdraw(context: Context, lease: Lease) -> None:
     held = await find_held(context.engine, lease.worker)
     unasked = [node for node in held if node.state is NodeState.PLANNED]
-    moved = await move_nodes(
-        context.engine,
-        [node.id for node in unasked],
-        to=NodeState.FAILED,
-        came_from={NodeState.PLANNED},
-        reason=REASON,
-    )
-    for node in unasked:
-        if node.id in moved:
-            context.tell_moved(node, NodeState.FAILED, reason=REASON)
-    begun = [node.id for node in held if node.state in LIVE and node.id not in moved]
+    failed = await move(context, unasked, NodeState.FAILED, came_from={NodeState.PLANNED}, reason=REASON)
+    ended = {node.id for node in failed}
+    begun = [node.id for node in held if node.state in LIVE and node.id not in ended]
     if begun and context.settings.ogc_on_cancel == "cleanup":
         result = await tear_down_nodes(begun, context, force=True, only_db=False, lease=lease)
         for error in (*result.failures, *result.leftovers):

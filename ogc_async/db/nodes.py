@@ -1,10 +1,10 @@
-"""The rows of nodes: planned, moved from state to state, looked up; one short transaction a call."""
+"""The rows of nodes: planned, completed, looked up; one short transaction a call."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.engine import Engine
-from ogc_async.db.locking import update_in_order
 from ogc_async.db.models import Node, now
 from ogc_async.errors import UnknownNode
 from ogc_async.types import LIVE, Instance, NodeSnapshot, NodeState
@@ -35,7 +34,6 @@ NODES = select(
 NODES_IN_ORDER = NODES.order_by(Node.id)
 NODES_BY_ID = NODES.where(Node.id.in_(bindparam("ids", expanding=True)))
 UNPINNED = Node.host_key.is_(None)
-MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +56,6 @@ class NodeDraft:
     lease_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The batch that a node goes on in, after its first one could not be fulfilled."""
-
-    token: str
-    launch_index: int
-    zone: str | None
-
-
 async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) -> list[NodeSnapshot]:
     """Put every draft on record as ``planned``, in one transaction; the nodes, in the order of the drafts."""
     moment = now()
@@ -82,54 +71,10 @@ async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) 
     return [_planned(draft, ids[draft.name], moment) for draft in drafts]
 
 
-async def move_nodes(
-    engine: Engine,
-    node_ids: Collection[int],
-    *,
-    to: NodeState,
-    came_from: Collection[NodeState],
-    reason: str | None = None,
-) -> set[int]:
-    """Move the nodes that are still in a state of ``came_from``; an id that does not come back was moved by another."""
-    async with engine.transaction() as connection:
-        return await _move(connection, node_ids, to=to, came_from=came_from, reason=reason)
-
-
-async def record_asked(engine: Engine, node_ids: Collection[int], host_key: str | None) -> set[int]:
-    """Move these nodes from ``planned`` to ``launching``, with the host key that their machines are given, if any.
-
-    Answers the ids moved. No cloud has heard of the key before.
-    """
-    known = {} if host_key is None else {"host_key": host_key}
-    async with engine.transaction() as connection:
-        return await _move(
-            connection, node_ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}, reason=None, also=known
-        )
-
-
 async def record_instances(engine: Engine, instances: Mapping[int, Instance]) -> None:
     """Note which machine is which node's, by node id."""
     async with engine.transaction() as connection:
-        await _update_each(connection, {node_id: _machine(each) for node_id, each in instances.items()})
-
-
-async def record_running(engine: Engine, instances: Mapping[int, Instance]) -> set[int]:
-    """Move these nodes from ``launching`` to ``running``, with their machines' addresses; the ids moved."""
-    came_from = {NodeState.LAUNCHING}
-    async with engine.transaction() as connection:
-        moved = await _move(connection, instances, to=NodeState.RUNNING, came_from=came_from, reason=None)
-        await _update_each(connection, {node_id: _machine(instances[node_id]) for node_id in moved})
-    return moved
-
-
-async def renew_tokens(engine: Engine, renewals: Mapping[int, Renewal]) -> set[int]:
-    """Plan nodes anew, without a machine or what was known of one, under another token; the ids moved."""
-    came_from = {NodeState.PLANNED, NodeState.LAUNCHING}
-    async with engine.transaction() as connection:
-        moved = await _move(connection, renewals, to=NodeState.PLANNED, came_from=came_from, reason=None)
-        values = {node_id: asdict(renewals[node_id]) | {"instance_id": None, "host_key": None} for node_id in moved}
-        await _update_each(connection, values)
-    return moved
+        await update_each(connection, {node_id: machine_values(each) for node_id, each in instances.items()})
 
 
 async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
@@ -141,13 +86,13 @@ async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
 async def pin_keys(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
     """The same, within a transaction."""
     values = {node_id: {"host_key": key} for node_id, key in keys.items()}
-    await _update_each(connection, values, UNPINNED)
+    await update_each(connection, values, UNPINNED)
 
 
 async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:
     """Note the login users, known once the image is."""
     async with engine.transaction() as connection:
-        await _update_each(connection, {node_id: {"username": name} for node_id, name in names.items()})
+        await update_each(connection, {node_id: {"username": name} for node_id, name in names.items()})
 
 
 async def find_nodes(
@@ -215,28 +160,7 @@ async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapsho
     return [found[node_id] for node_id in node_ids]
 
 
-async def _move(
-    connection: AsyncConnection,
-    node_ids: Iterable[int],
-    *,
-    to: NodeState,
-    came_from: Collection[NodeState],
-    reason: str | None,
-    also: Mapping[str, Any] | None = None,
-) -> set[int]:
-    """The one place where a state is written."""
-    moment = now()
-    values: dict[str, Any] = {"state": to, "updated_at": moment, "reason": reason, **(also or {})}
-    if to in MOMENTS:
-        values[MOMENTS[to]] = moment
-    moved: set[int] = set()
-    for chunk in chunks(sorted(node_ids)):
-        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(came_from)))
-        moved.update((await connection.scalars(found.values(values).returning(Node.id))).all())
-    return moved
-
-
-async def _update_each(
+async def update_each(
     connection: AsyncConnection, values: Mapping[int, Mapping[str, Any]], *where: ColumnElement[bool]
 ) -> None:
     """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves."""
@@ -249,7 +173,8 @@ async def _update_each(
         await connection.execute(found.values(sets), rows)
 
 
-def _machine(instance: Instance) -> dict[str, Any]:
+def machine_values(instance: Instance) -> dict[str, Any]:
+    """What a row holds of its machine."""
     return {
         "instance_id": instance.id,
         "zone": instance.zone or None,

@@ -14,7 +14,8 @@ from sqlalchemy import URL
 from ogc_async import actions, db, errors
 from ogc_async.db import Engine
 from ogc_async.db.leases import Hold, take_leases
-from ogc_async.db.nodes import NodeDraft, move_nodes, plan_nodes
+from ogc_async.db.moves import Move, asked, move_nodes
+from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.db.results import Notes, StepStart, write_notes
 from ogc_async.db.users import create_user, current_user
 from ogc_async.plan import expand, launch_request
@@ -100,7 +101,7 @@ async def half_launch(app: App, layout: Layout, *, calls_cloud: bool) -> list[No
     ]
     nodes = await plan_nodes(app.engine, user.id, drafts)
     ids = [node.id for node in nodes]
-    await move_nodes(app.engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+    await move_nodes(app.engine, ids, asked())
     if calls_cloud:
         request = launch_request(
             batch,
@@ -159,7 +160,7 @@ async def test_a_launch_that_broke_off_before_its_call_failed_and_is_made_good(
 async def test_a_teardown_that_broke_off_is_finished(app: App, one: Layout, cloud: Cloud) -> None:
     ids = await actions.launch_async([scaled(one, 2)], app=app)
     assert app.engine is not None
-    await move_nodes(app.engine, ids, to=NodeState.TERMINATING, came_from={NodeState.RUNNING})
+    await move_nodes(app.engine, ids, Move(to=NodeState.TERMINATING, came_from={NodeState.RUNNING}))
     result = await actions.sync_async(app=app)
     assert result.ok, result.failures
     assert {node.state for node in await actions.nodes_async(app=app)} == {NodeState.TERMINATED}
@@ -187,7 +188,9 @@ async def test_a_machine_that_vanished_is_marked_lost_and_made_good(app: App, on
 async def test_a_machine_that_no_node_stands_for_is_terminated(app: App, one: Layout, cloud: Cloud) -> None:
     nodes = await half_launch(app, scaled(one, 2), calls_cloud=True)
     assert app.engine is not None
-    await move_nodes(app.engine, [node.id for node in nodes], to=NodeState.FAILED, came_from={NodeState.LAUNCHING})
+    await move_nodes(
+        app.engine, [node.id for node in nodes], Move(to=NodeState.FAILED, came_from={NodeState.LAUNCHING})
+    )
     assert len(await living(app, cloud)) == 2
     result = await actions.sync_async(app=app)
     assert result.ok, result.failures
@@ -225,7 +228,7 @@ async def test_two_databases_of_one_account_do_not_touch_each_other(
         # What no row of ours stands for any more is a leak of ours, and still nobody else's business.
         assert app.engine is not None
         nodes = await actions.nodes_async(app=app)
-        await move_nodes(app.engine, [n.id for n in nodes], to=NodeState.FAILED, came_from={NodeState.RUNNING})
+        await move_nodes(app.engine, [n.id for n in nodes], Move(to=NodeState.FAILED, came_from={NodeState.RUNNING}))
         assert (await actions.sync_async(app=other)).plan.changes == ()
         assert await living(app, cloud) == mine
         reaped = await actions.sync_async(app=app)
@@ -289,7 +292,7 @@ async def test_what_an_emptied_layout_leaves_beside_machines_is_removed(app: App
         while await living(app, cloud, ended=("terminated", "TERMINATED")):
             await asyncio.sleep(0.02)
     # As a process leaves it that dies between the last row and the firewall.
-    await move_nodes(app.engine, ids, to=NodeState.TERMINATED, came_from={NodeState.RUNNING})
+    await move_nodes(app.engine, ids, Move(to=NodeState.TERMINATED, came_from={NodeState.RUNNING}))
     assert cloud.state()["firewalls"] != before["firewalls"]
     assert (await actions.sync_async(app=app)).ok
     after = cloud.state()

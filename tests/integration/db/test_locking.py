@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from ogc_async.db import Engine
 from ogc_async.db.leases import Hold, end_leases, renew_leases, take_leases
-from ogc_async.db.nodes import move_nodes, plan_nodes, record_running, set_usernames
+from ogc_async.db.moves import Move, move_nodes, running
+from ogc_async.db.nodes import plan_nodes, set_usernames
 from ogc_async.types import Instance, InstanceState, NodeState, UserSnapshot
 from tests.integration.db.test_nodes import draft
 
@@ -23,15 +24,15 @@ async def test_moves_and_renewals_of_the_same_nodes_at_once_all_succeed(engine: 
     # A row that is written moves to another place in its table: an order of its own for whoever reads them through.
     for each in ids[::-7]:
         await set_usernames(engine, {each: "ubuntu"})
-    running = {
+    machines = {
         node.id: Instance(id=f"i-{node.id}", state=InstanceState.RUNNING, token=node.token, launch_index=0)
         for node in nodes
     }
 
     async def move() -> None:
         for _ in range(ROUNDS):
-            await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from=set(NodeState))
-            assert await record_running(engine, running) == set(ids)
+            await move_nodes(engine, ids, Move(to=NodeState.LAUNCHING, came_from=set(NodeState)))
+            assert await move_nodes(engine, ids, running(machines)) == set(ids)
 
     async def renew() -> None:
         for _ in range(2 * ROUNDS):
