@@ -9,6 +9,7 @@ from math import inf
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from ogc_async.actions.claims import claiming
 from ogc_async.actions.context import Context
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.launch_nodes import launch_layouts
@@ -25,7 +26,10 @@ async def bring_up_layouts(layouts: Sequence[Layout], context: Context) -> UpRes
     """Launch every layout at its scale, and deploy to each node as soon as it runs."""
     up, arrivals = anyio.create_memory_object_stream[Sequence[int]](inf)
     scale = sum(layout.scale for layout in layouts)
-    async with Record(context, DEPLOY, nodes=scale) as record:
+    async with (
+        claiming(context, "up") as claim,
+        Record(context, DEPLOY, claim.hold, nodes=scale) as record,
+    ):
         fleet = Fleet(context, record)
         flow = _Flow(context, fleet, Scripting(context, fleet, record))
         try:
@@ -33,7 +37,7 @@ async def bring_up_layouts(layouts: Sequence[Layout], context: Context) -> UpRes
                 async with anyio.create_task_group() as group:
                     group.start_soon(flow.run, arrivals)
                     with up:
-                        launched = await launch_layouts(layouts, context, up.send_nowait)
+                        launched = await launch_layouts(layouts, context, claim=claim, arrived=up.send_nowait)
         finally:
             await fleet.aclose()
     deployed = [flow.results[node_id] for node_id in launched]

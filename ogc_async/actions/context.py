@@ -43,9 +43,21 @@ class Context:
         """The provider that launched the node."""
         return self.providers.get(node.provider, node.region)
 
-    def events_of(self, _name: str) -> Events:
-        """Who hears of a node: whoever hears of this verb."""
-        return self.events
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a verb does about nodes that another process works on.
+
+    ``wait_s``: how long it waits for them. ``is_taking_over``: it takes them from a holder that lives, whose next step
+    there does not begin. Without ``is_claiming`` it works beside whoever holds them, and holds nothing itself.
+    """
+
+    wait_s: float = 0.0
+    is_taking_over: bool = False
+    is_claiming: bool = True
+
+
+AT_ONCE = Terms()
 
 
 async def open_context(app: App | None) -> Context:

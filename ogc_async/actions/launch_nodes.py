@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from ogc_async.actions.batching import Batching, Order, Share, batching_of
+from ogc_async.actions.claims import Claim, claiming
 from ogc_async.actions.context import Context, failure
-from ogc_async.actions.lease import Lease
 from ogc_async.actions.parts import Part, Wave
 from ogc_async.actions.preflight import Checked, check_layouts
 from ogc_async.actions.shared_batch import is_certain
-from ogc_async.actions.transitions import UNBOOTED, arrive, move
+from ogc_async.actions.transitions import UNBOOTED, Ledger, arrive, move
 from ogc_async.actions.watch import Watch, judge_boot, watching
 from ogc_async.actions.withdraw import withdraw
 from ogc_async.aio.finish import finish
@@ -44,19 +44,27 @@ Arrived = Callable[[Sequence[int]], object]
 
 
 async def launch_layouts(
-    layouts: Sequence[Layout], context: Context, arrived: Arrived = lambda _node_ids: None
+    layouts: Sequence[Layout],
+    context: Context,
+    *,
+    claim: Claim | None = None,
+    arrived: Arrived = lambda _node_ids: None,
 ) -> LaunchResult:
-    """Launch every layout at its scale; nothing is created where any layout cannot be launched as it is written."""
+    """Launch every layout at its scale; nothing is created where any layout cannot be launched as it is written.
+
+    The nodes are held under ``claim``, the caller's own, or for as long as the launch takes.
+    """
     checked = check_layouts(layouts, context)
-    length_s = context.settings.ogc_lease_s
+    if claim is not None:
+        return await _launch_or_withdraw(checked, _Launch(context, claim, arrived))
     result = LaunchResult()
     try:
-        async with Lease(context.engine, length_s) as lease:
-            result = await _launch_or_withdraw(checked, _Launch(context, lease, arrived))
+        async with claiming(context, "launch") as own:
+            result = await _launch_or_withdraw(checked, _Launch(context, own, arrived))
     except asyncio.CancelledError:
         if result:
-            # Cancelled when all was done but the letting go: nobody hears of these nodes' ids any more.
-            async with Lease(context.engine, length_s) as again:
+            # Cancelled while the claim was let go of: the launch succeeded, but its caller never gets the ids.
+            async with claiming(context, "launch") as again:
                 await withdraw(context, again, result)
         raise
     return result
@@ -66,8 +74,8 @@ async def _launch_or_withdraw(checked: Sequence[Checked], run: _Launch) -> Launc
     try:
         return await _launch(checked, run)
     except BaseException:
-        # Cancelled, interrupted, or wrong: in any case nobody will ever hear of these nodes' ids.
-        await withdraw(run.context, run.lease)
+        # Cancelled, interrupted, or wrong: in any case the caller never gets these nodes' ids.
+        await withdraw(run.context, run.claim)
         raise
 
 
@@ -88,7 +96,7 @@ class _Launch:
     """One call of ``launch``: who is up, who failed, and the watch of each provider."""
 
     context: Context
-    lease: Lease
+    claim: Claim
     arrived: Arrived
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
@@ -102,13 +110,13 @@ class _Launch:
             Order(
                 each,
                 next_offer(offers(each.layout), (), self._is_hole(each)) or offers(each.layout)[0],
+                self.claim,
                 self.context.events,
-                self.lease.worker,
-                self.lease.until,
                 count=each.layout.scale + each.layout.spare,
             )
             for each in checked
         ]
+        await self.claim.register()
         placed = await self._batching().plan(orders)
         return [self._part(order, shares) for order, shares in zip(orders, placed, strict=True)]
 
@@ -179,7 +187,7 @@ class _Launch:
         """The launch call: nodes with a machine, and why others, which may go on elsewhere, have none."""
         ours = await wave.batch.begin()
         begun = [node for node in wave.nodes if node.id in ours]
-        # The lease has run out, and somebody took the rows over: a launch now would be a second one.
+        # This process was taken for dead, and another holds the rows: a launch now would be a second one.
         taken = [node for node in wave.nodes if node.id not in ours]
         await self._fail(taken, StaleNode("the launch's rows were taken over by another process; launch again"))
         if not begun:
@@ -236,7 +244,7 @@ class _Launch:
             wave.work.start_soon(self._renew_and_launch, wave, offer, nodes)
 
     async def _renew_and_launch(self, wave: Wave, offer: Offer, nodes: tuple[NodeSnapshot, ...]) -> None:
-        order = Order(wave.part.checked, offer, self.context.events, self.lease.worker, self.lease.until, nodes=nodes)
+        order = Order(wave.part.checked, offer, self.claim, self.context.events, nodes=nodes)
         shares = await finish(self._batching().renew(order), grace_s=self.context.settings.ogc_cancel_s)
         renewed = {node.id: node for _, members in shares for node in members}
         self._nodes.update(renewed)
@@ -284,7 +292,10 @@ class _Launch:
     async def _move(
         self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: Collection[NodeState], reason: str
     ) -> list[NodeSnapshot]:
-        return await move(self.context, nodes, to, came_from=came_from, reason=reason)
+        return await move(self._ledger(), nodes, to, came_from=came_from, reason=reason)
+
+    def _ledger(self) -> Ledger:
+        return Ledger.of(self.context, self.claim.hold)
 
     def _batching(self) -> Batching:
         return batching_of(self.context.engine, self.context.user)
@@ -302,7 +313,7 @@ class _Launch:
         return next_offer(offers(checked.layout), (*wave.tried, wave.offer), self._is_hole(checked))
 
     async def _settle(self, running: Mapping[int, Instance]) -> None:
-        moved = await arrive(self.context, [self._nodes[node_id] for node_id in running], running)
+        moved = await arrive(self._ledger(), [self._nodes[node_id] for node_id in running], running)
         self._nodes.update({node.id: node for node in moved})
         for part in {id(part): part for part in (self._parts[node.id] for node in moved)}.values():
             self.arrived(part.arrive([node.id for node in moved if self._parts[node.id] is part]))

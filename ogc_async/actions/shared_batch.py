@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ogc_async.actions.preflight import Checked
-from ogc_async.actions.transitions import SharedLedger, begin_launch
+from ogc_async.actions.transitions import Ledger, begin_launch
 from ogc_async.actions.watch import describe_request
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.db.nodes import record_instances
@@ -31,7 +31,7 @@ class SharedBatch:
     nowhere else, and is forgotten with the batch.
     """
 
-    def __init__(self, ledger: SharedLedger, user: UserSnapshot, batch: Batch, checked: Checked) -> None:
+    def __init__(self, ledger: Ledger, user: UserSnapshot, batch: Batch, checked: Checked) -> None:
         self.batch = batch
         self._ledger = ledger
         self._user = user

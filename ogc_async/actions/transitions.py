@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from ogc_async.actions.context import Context
 from ogc_async.db import Engine
+from ogc_async.db.holds import Hold
 from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, running
 from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.events import Events, NodeMoved
 from ogc_async.types import Instance, NodeSnapshot, NodeState
 
-__all__ = ["UNBOOTED", "Ledger", "SharedLedger", "adopt", "arrive", "begin_launch", "move", "plan", "renew"]
-
-
-class Ledger(Protocol):
-    """Where moves are written, and who hears of them."""
-
-    @property
-    def engine(self) -> Engine:
-        """The database."""
-        ...
-
-    def events_of(self, name: str) -> Events:
-        """Who hears of the node with this name."""
-        ...
+__all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew"]
 
 
 @dataclass(frozen=True, slots=True)
-class SharedLedger:
-    """The ledger of a batch that several calls share: each call hears of its own nodes."""
+class Ledger:
+    """Where moves are written, who holds the nodes, and who hears of each, by its name."""
 
     engine: Engine
-    events: Mapping[str, Events]
-    """By the node's name."""
+    hold: Hold
+    events_of: Callable[[str], Events]
 
-    def events_of(self, name: str) -> Events:
-        """Who hears of the node with this name."""
-        return self.events[name]
+    @classmethod
+    def of(cls, context: Context, hold: Hold) -> Ledger:
+        """One verb's: all who hear of the verb hear of its nodes."""
+        return cls(context.engine, hold, lambda _name: context.events)
 
 
 async def plan(ledger: Ledger, user_id: int, drafts: Sequence[NodeDraft]) -> list[NodeSnapshot]:
@@ -86,7 +75,7 @@ async def _write(ledger: Ledger, nodes: Iterable[NodeSnapshot], change: Move) ->
     nodes = sorted(nodes, key=lambda node: node.id)
     if not nodes:
         return []
-    moved = await move_nodes(ledger.engine, [node.id for node in nodes], change)
+    moved = await move_nodes(ledger.engine, [node.id for node in nodes], change, ledger.hold)
     there = [replace(node, state=change.to, reason=change.reason) for node in nodes if node.id in moved]
     _tell(ledger, there)
     return there

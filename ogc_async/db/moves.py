@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ogc_async.db.clock import database_now
 from ogc_async.db.engine import Engine
+from ogc_async.db.holds import Hold
 from ogc_async.db.locking import update_in_order
-from ogc_async.db.models import Node, now
-from ogc_async.db.nodes import chunks, machine_values, update_each
+from ogc_async.db.models import Node
+from ogc_async.db.nodes import machine_values, update_each
 from ogc_async.types import Instance, NodeState
 
 MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
@@ -67,27 +69,28 @@ def renewed(batches: Mapping[int, Place]) -> Move:
     return Move(to=NodeState.PLANNED, came_from=UNBOOTED, own=own)
 
 
-async def move_nodes(engine: Engine, node_ids: Iterable[int], move: Move, along: Sequence[Along] = ()) -> set[int]:
-    """Move the nodes that are still in a state of ``move.came_from``; an id that does not come back did not move.
+async def move_nodes(
+    engine: Engine, node_ids: Iterable[int], move: Move, hold: Hold, along: Sequence[Along] = ()
+) -> set[int]:
+    """Move the nodes that ``hold`` still holds, and that are in a state of ``move.came_from``; the ids that moved.
 
     What ``along`` writes is committed with the move, or not at all.
     """
     async with engine.transaction() as connection:
-        moved = await _move(connection, node_ids, move)
+        moved = await _move(connection, node_ids, move, hold)
         await update_each(connection, {node_id: move.own[node_id] for node_id in moved if node_id in move.own})
         for write in along:
             await write(connection, moved)
     return moved
 
 
-async def _move(connection: AsyncConnection, node_ids: Iterable[int], move: Move) -> set[int]:
-    moment = now()
-    values: dict[str, Any] = {"state": move.to, "updated_at": moment, "reason": move.reason, **move.shared}
+async def _move(connection: AsyncConnection, node_ids: Iterable[int], move: Move, hold: Hold) -> set[int]:
+    values: dict[str, Any] = {"state": move.to, "updated_at": database_now(), "reason": move.reason, **move.shared}
     if move.to in MOMENTS:
-        values[MOMENTS[move.to]] = moment
+        values[MOMENTS[move.to]] = database_now()
     moved: set[int] = set()
-    for chunk in chunks(sorted(node_ids)):
-        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(move.came_from)))
+    for fence, chunk in hold.by_fence(node_ids):
+        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(move.came_from)), *hold.guard(fence))
         moved.update((await connection.scalars(found.values(values).returning(Node.id))).all())
     return moved
 

@@ -212,7 +212,7 @@ async def test_credentials_reach_no_node_no_row_no_event_and_no_log(
         for table in Base.metadata.sorted_tables:
             rows = (await connection.execute(table.select())).all()
             # A timeline is kept where somebody asks for it, as the command line does.
-            assert rows or table.name == "milestones"
+            assert rows or table.name in ("milestones", "workers")
             seen += [repr(row) for row in rows]
     assert app.settings.aws_secret_access_key is not None
     for text in seen:

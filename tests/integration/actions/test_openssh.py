@@ -100,7 +100,7 @@ async def test_a_planted_secret_is_found_nowhere(
             group.start_soon(deploy)
             with anyio.fail_after(20):
                 await began.wait()
-            await actions.exec_async(node_id, "until [ -e ogc/1_env.sh ]; do sleep 0.02; done", app=app)
+            await actions.exec_async(node_id, "until [ -e ogc/1_env.sh ]; do sleep 0.02; done", claim=False, app=app)
             assert "1_env.sh" in process_lists()
             assert SECRET not in process_lists()
             (fleet.hosts[0].home / "go").touch()

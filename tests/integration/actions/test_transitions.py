@@ -20,6 +20,7 @@ from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.testing import MemoryProvider, RecordedEvents
 from ogc_async.types import NodeSnapshot, NodeState
+from tests.holding import held
 from tests.integration.actions.common import changed
 
 PACKAGE = Path(ogc_async.__file__).parent
@@ -125,11 +126,12 @@ async def test_what_is_written_along_with_a_move_is_committed_with_it_or_not_at_
         raise RuntimeError("the outbox is full")
 
     lost = Move(to=NodeState.LOST, came_from={NodeState.RUNNING})
+    hold = await held(cloudless.engine, [node_id])
     with pytest.raises(RuntimeError, match="outbox"):
-        await move_nodes(cloudless.engine, [node_id], lost, [note, fail])
+        await move_nodes(cloudless.engine, [node_id], lost, hold, [note, fail])
     assert (await on_record(cloudless))[node_id].state is NodeState.RUNNING
-    assert await move_nodes(cloudless.engine, [node_id], lost, [note]) == {node_id}
-    assert await move_nodes(cloudless.engine, [node_id], asked(), [note]) == set()
+    assert await move_nodes(cloudless.engine, [node_id], lost, hold, [note]) == {node_id}
+    assert await move_nodes(cloudless.engine, [node_id], asked(), hold, [note]) == set()
     assert seen == [{node_id}, {node_id}, set()]
 
 

@@ -29,8 +29,8 @@ from tests.cloud import bare_environment
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
-HEAD = "0005"
-TABLES = {"users", "nodes", "actions", "milestones", "pace_levels"}
+HEAD = "0006"
+TABLES = {"users", "nodes", "actions", "milestones", "pace_levels", "workers"}
 WRONG = "hunter2-the-wrong-one"
 
 Alembic = Callable[..., "subprocess.CompletedProcess[str]"]
