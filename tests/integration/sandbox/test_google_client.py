@@ -505,20 +505,22 @@ def test_a_machine_whose_time_is_over_is_deleted(word: str) -> None:
     with running_sandbox("--boot", "0.1", "--time-scale", "100") as cloud:
         google = Google(cloud)
         where = {"project": google.project, "zone": ZONE}
-        spot = {
-            "provisioning_model": "SPOT",
-            "instance_termination_action": "DELETE",
-            "max_run_duration": {"seconds": 60},
-            "automatic_restart": False,
-            "on_host_maintenance": "TERMINATE",
-        }
-        google.done(google.instances.insert_unary(instance_resource=instance("brief", word, scheduling=spot), **where))
-        assert google.instances.get(instance="brief", **where).scheduling.provisioning_model == "SPOT"
+        for name, seconds in (("brief", 60), ("lasting", 100 * 86_400)):
+            spot = {
+                "provisioning_model": "SPOT",
+                "instance_termination_action": "DELETE",
+                "max_run_duration": {"seconds": seconds},
+                "automatic_restart": False,
+                "on_host_maintenance": "TERMINATE",
+            }
+            made = instance(name, word, scheduling=spot)
+            google.done(google.instances.insert_unary(instance_resource=made, **where))
         deadline = time.monotonic() + DEADLINE_S
-        while google.listed("") and time.monotonic() < deadline:
-            pass
-        assert google.listed("") == []
-        assert cloud.state()["instances"]["google"][0]["state"] == "TERMINATED"
+        while [each.name for each in google.listed("")] != ["lasting"]:
+            assert time.monotonic() < deadline
+        assert google.instances.get(instance="lasting", **where).scheduling.provisioning_model == "SPOT"
+        states = {each["name"]: each["state"] for each in cloud.state()["instances"]["google"]}
+        assert states == {"brief": "TERMINATED", "lasting": "RUNNING"}
 
 
 def test_an_api_that_is_off_a_method_that_is_denied_and_planned_faults(word: str) -> None:
@@ -529,7 +531,7 @@ def test_an_api_that_is_off_a_method_that_is_denied_and_planned_faults(word: str
         *("--fault", "zones.list=rateLimitExceeded"),
         *("--fault", "instances.insert=ZONE_RESOURCE_POOL_EXHAUSTED"),
         *("--fault", "instances.delete=lost-reply"),
-        *("--concurrent-operations", "1", "--boot", "0.5"),
+        *("--boot", "0.05"),
     )
     with running_sandbox(*planned) as cloud:
         google = Google(cloud)
@@ -544,11 +546,7 @@ def test_an_api_that_is_off_a_method_that_is_denied_and_planned_faults(word: str
         where = {"project": google.project, "zone": ZONE}
         failed = google.done(google.instances.insert_unary(instance_resource=instance("one", word), **where))
         assert errors(failed) == ["ZONE_RESOURCE_POOL_EXHAUSTED"]
-        first = google.instances.insert_unary(instance_resource=instance("one", word), **where)
-        with pytest.raises(exceptions.Forbidden) as caught:
-            google.instances.insert_unary(instance_resource=instance("two", word), **where)
-        assert caught.value.reason == "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED"
-        google.done(first)
+        google.done(google.instances.insert_unary(instance_resource=instance("one", word), **where))
 
         request = compute_v1.DeleteInstanceRequest(instance="one", request_id=str(uuid.uuid4()), **where)
         with pytest.raises(requests.exceptions.ConnectionError):
@@ -557,13 +555,24 @@ def test_an_api_that_is_off_a_method_that_is_denied_and_planned_faults(word: str
         assert cloud.state()["calls"]["google"]["instances.delete"] == {"calls": 2, "refused": 0}
 
 
+def test_operations_of_one_type_are_bounded_while_they_go_on(word: str) -> None:
+    with running_sandbox("--concurrent-operations", "1", "--boot", "3600") as cloud:
+        google = Google(cloud)
+        where = {"project": google.project, "zone": ZONE}
+        google.instances.insert_unary(instance_resource=instance("one", word), **where)
+        with pytest.raises(exceptions.Forbidden) as caught:
+            google.instances.insert_unary(instance_resource=instance("two", word), **where)
+        assert caught.value.reason == "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED"
+
+
 def test_quotas_are_for_a_fixed_minute_and_a_region() -> None:
-    with running_sandbox() as cloud:
+    # The clock stands nearly still: all calls are of one minute, however long they take.
+    with running_sandbox("--time-scale", "0.000001") as cloud:
         google = Google(cloud)
         client = google.client(compute_v1.ZoneOperationsClient)
         where = {"project": google.project, "zone": ZONE, "operation": "operation-none"}
         refused = None
-        for _ in range(2 * 750 + 1):
+        for _ in range(750 + 1):
             try:
                 client.wait(**where)
             except exceptions.NotFound:
