@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
 
 HANGS_AFTER_S = 60.0
 """Far more than anything here takes on a machine with ten times the work that it has cores for."""
+
+
+def patiently(what: str, *, pause_s: float = 0.0, seconds: float = HANGS_AFTER_S) -> Iterator[None]:
+    """Rounds for a loop that looks until it sees ``what``, and leaves then; fails where it never does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        yield
+        time.sleep(pause_s)
+    raise AssertionError(f"in {seconds:g} s there was not: {what}")
 
 
 class LoopTime:

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from tests import programs
-
-START_TIMEOUT_S = 60.0
+from tests.timing import patiently
 
 
 @contextmanager
@@ -46,12 +44,12 @@ def reset(url: str) -> None:
 
 def _wait_until_up(said: IO[bytes], process: subprocess.Popen[str]) -> str:
     """Where it listens, once it says so: a port that it has chosen itself is nobody else's."""
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
+    found = None
+    for _ in patiently("moto's word that it runs", pause_s=0.05):
         said.seek(0)
         text = said.read().decode(errors="replace")
         if found := re.search(r"Running on (http://127\.0\.0\.1:[1-9]\d*)", text):
-            return found[1]
+            break
         assert process.poll() is None, f"moto ended at its start: {text}"
-        assert time.monotonic() < deadline, f"moto did not start: {text}"
-        time.sleep(0.05)
+    assert found is not None
+    return found[1]

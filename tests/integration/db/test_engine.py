@@ -6,7 +6,6 @@ import asyncio
 import gc
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +22,7 @@ from ogc_async.db.sqlite import AT_ONCE_ROWS, SteadyConnection
 from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
 from ogc_async.state import App
-from tests.timing import HANGS_AFTER_S
+from tests.timing import HANGS_AFTER_S, patiently
 
 
 async def test_writers_to_sqlite_take_turns_in_the_order_they_came_and_others_work_side_by_side(
@@ -95,11 +94,10 @@ async def test_a_file_that_was_put_in_the_place_of_the_open_one_is_the_one_writt
 def test_an_engine_that_nobody_closes_ends_quietly_with_its_loop_and_leaves_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     asyncio.run(db.migrate_async(db.connect(f"sqlite:///{tmp_path / 'left.db'}", settings=Settings(_env_file=None))))
-    deadline = time.monotonic() + HANGS_AFTER_S
-    while threading.active_count() > before:
-        assert time.monotonic() < deadline
+    for _ in patiently("the end of its thread", pause_s=0.001):
+        if threading.active_count() <= before:
+            break
         gc.collect()
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,12 @@ from google.cloud import compute_v1
 from google.oauth2 import credentials, service_account
 
 from tests.cloud import Cloud, running_sandbox
+from tests.timing import patiently
 
 pytestmark = pytest.mark.usefixtures("google_judge")
 
 ZONE = "us-central1-a"
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQ9r3rKpJbSIXQhPTsT8Y0pPCqBSfgLMRRSFHUJ5zvs adam@home"
-DEADLINE_S = 60
 DEBIAN = "projects/debian-cloud/global/images/family/debian-12"
 
 
@@ -57,9 +56,9 @@ class Google:
 
     def done(self, operation: Any) -> Any:
         """The operation once it is over, wherever it is kept."""
-        deadline = time.monotonic() + DEADLINE_S
-        while operation.status != compute_v1.Operation.Status.DONE:
-            assert time.monotonic() < deadline
+        for _ in patiently("the end of the operation"):
+            if operation.status == compute_v1.Operation.Status.DONE:
+                break
             values: dict[str, str] = {"project": self.project, "operation": operation.name}
             if operation.zone:
                 client = self.client(compute_v1.ZoneOperationsClient)
@@ -182,13 +181,10 @@ def test_labels_and_metadata_are_changed_by_who_read_them_last(google: Google, n
 
 def test_host_keys_are_read_from_guest_attributes_and_the_console(google: Google, name: str, word: str) -> None:
     where = {"project": google.project, "zone": ZONE, "instance": name}
-    operation = google.instances.insert_unary(project=google.project, zone=ZONE, instance_resource=instance(name, word))
+    made = instance(name, word)
+    google.done(google.instances.insert_unary(project=google.project, zone=ZONE, instance_resource=made))
     request = compute_v1.GetGuestAttributesInstanceRequest(query_path="hostkeys/", **where)
-    with pytest.raises(exceptions.NotFound):
-        google.instances.get_guest_attributes(request=request)
-    google.done(operation)
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
+    for _ in patiently("a host key"):
         try:
             [key] = google.instances.get_guest_attributes(request=request).query_value.items
             break
@@ -515,9 +511,9 @@ def test_a_machine_whose_time_is_over_is_deleted(word: str) -> None:
             }
             made = instance(name, word, scheduling=spot)
             google.done(google.instances.insert_unary(instance_resource=made, **where))
-        deadline = time.monotonic() + DEADLINE_S
-        while [each.name for each in google.listed("")] != ["lasting"]:
-            assert time.monotonic() < deadline
+        for _ in patiently("the end of the brief one alone"):
+            if [each.name for each in google.listed("")] == ["lasting"]:
+                break
         assert google.instances.get(instance="lasting", **where).scheduling.provisioning_model == "SPOT"
         states = {each["name"]: each["state"] for each in cloud.state()["instances"]["google"]}
         assert states == {"brief": "TERMINATED", "lasting": "RUNNING"}
@@ -555,11 +551,14 @@ def test_an_api_that_is_off_a_method_that_is_denied_and_planned_faults(word: str
         assert cloud.state()["calls"]["google"]["instances.delete"] == {"calls": 2, "refused": 0}
 
 
-def test_operations_of_one_type_are_bounded_while_they_go_on(word: str) -> None:
+def test_while_a_machine_boots_it_tells_no_host_key_and_no_second_operation_of_its_type_begins(word: str) -> None:
     with running_sandbox("--concurrent-operations", "1", "--boot", "3600") as cloud:
         google = Google(cloud)
         where = {"project": google.project, "zone": ZONE}
         google.instances.insert_unary(instance_resource=instance("one", word), **where)
+        keys = compute_v1.GetGuestAttributesInstanceRequest(query_path="hostkeys/", instance="one", **where)
+        with pytest.raises(exceptions.NotFound):
+            google.instances.get_guest_attributes(request=keys)
         with pytest.raises(exceptions.Forbidden) as caught:
             google.instances.insert_unary(instance_resource=instance("two", word), **where)
         assert caught.value.reason == "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED"
