@@ -17,8 +17,8 @@ from pathlib import Path
 import pyte
 
 from ogc_async.sandbox.process import kill_group
+from tests.timing import HANGS_AFTER_S
 
-DEADLINE_S = 60.0
 CTRL_C = b"\x03"
 
 
@@ -47,7 +47,7 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def wait_for(self, is_there: Callable[[list[str]], bool], timeout_s: float = DEADLINE_S) -> list[str]:
+    def wait_for(self, is_there: Callable[[list[str]], bool], timeout_s: float = HANGS_AFTER_S) -> list[str]:
         """The first screen of which that is true, from the one that was waited for last on; none is passed over."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -57,7 +57,7 @@ class Terminal:
                 self._looked_at += 1
             assert self._read(deadline), f"the program ended, and showed: {self.screens[-1:]}\n{self.raw[-2000:]!r}"
 
-    def ended(self, timeout_s: float = DEADLINE_S) -> int:
+    def ended(self, timeout_s: float = HANGS_AFTER_S) -> int:
         """Wait for the program's end; its exit code."""
         deadline = time.monotonic() + timeout_s
         while self._read(deadline):
@@ -102,5 +102,5 @@ def on_terminal(
         yield terminal
     finally:
         kill_group(terminal.process)
-        terminal.process.wait(DEADLINE_S)
+        terminal.process.wait(HANGS_AFTER_S)
         os.close(terminal.master)

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from tests.cloud import Cloud, running_sandbox
-from tests.timing import patiently
+from tests.timing import HANGS_AFTER_S, patiently
 
-DEADLINE_S = 60
 ENDED = ("terminated", "shutting-down", "TERMINATED", "STOPPING")
 
 
@@ -34,18 +33,18 @@ def test_an_interrupted_launch_takes_its_machines_back(tmp_path: Path, database_
             )
 
         with ogc("init") as init:
-            init.communicate(timeout=DEADLINE_S)
+            init.communicate(timeout=HANGS_AFTER_S)
             assert init.returncode == 0
         with ogc("launch", "--no-deploy") as launch:
-            for _ in patiently("all seven machines"):
+            for _ in patiently("all seven machines", pause_s=0.05):
                 if len(living(cloud)) == 7:
                     break
                 assert launch.poll() is None
             launch.send_signal(signal.SIGINT)
-            _, said = launch.communicate(timeout=DEADLINE_S)
+            _, said = launch.communicate(timeout=HANGS_AFTER_S)
         assert launch.returncode == 130, said
         assert "ogc: interrupted" in said
         assert "Traceback" not in said
         assert living(cloud) == []
         with ogc("ls") as listed:
-            assert listed.communicate(timeout=DEADLINE_S)[0] == "no nodes on record\n"
+            assert listed.communicate(timeout=HANGS_AFTER_S)[0] == "no nodes on record\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -75,10 +76,10 @@ def pauses(tree: ast.Module) -> Iterator[int]:
     """Lines that give something time, and do not look whether it was enough."""
     looking = {each for loop in ast.walk(tree) if isinstance(loop, ast.While | ast.For) for each in ast.walk(loop)}
     known = numbers_of(tree)
-    for node in ast.walk(tree):
-        is_sleep = isinstance(node, ast.Call) and name_of(node) == "sleep" and node not in looking
-        if is_sleep and any(value_of(each, known) for each in node.args):
-            yield node.lineno
+    calls = (each for each in ast.walk(tree) if isinstance(each, ast.Call) and name_of(each) == "sleep")
+    for call in calls:
+        if call not in looking and any(value_of(each, known) for each in call.args):
+            yield call.lineno
 
 
 def name_of(node: ast.AST) -> str:
@@ -156,3 +157,18 @@ def test_what_races_against_the_clock_is_found(rule: Rule, text: str) -> None:
 )
 def test_what_goes_by_order_is_let_pass(rule: Rule, text: str) -> None:
     assert not list(rule(ast.parse(text)))
+
+
+def test_what_never_comes_ends_a_patient_loop() -> None:
+    with pytest.raises(AssertionError, match="in 0 s there was not: snow"):
+        for _ in timing.patiently("snow", seconds=0):
+            pass
+
+
+async def test_a_loop_that_is_set_forward_ends_what_waits_on_it() -> None:
+    time = timing.LoopTime()
+    waiting = asyncio.create_task(asyncio.wait_for(asyncio.Event().wait(), 3600))
+    await asyncio.sleep(0)
+    time.forward(3600)
+    with pytest.raises(TimeoutError):
+        await waiting
