@@ -21,6 +21,7 @@ def living(cloud: Cloud) -> list[str]:
 def test_an_interrupted_launch_takes_its_machines_back(tmp_path: Path, database_environment: dict[str, str]) -> None:
     with running_sandbox("--boot", "300") as cloud:
         environment = cloud.environment | database_environment | {"HOME": str(tmp_path), "OGC_POLL_S": "0.1"}
+        environment["OGC_CANCEL_S"] = str(HANGS_AFTER_S)
 
         def ogc(*words: str) -> subprocess.Popen[str]:
             return subprocess.Popen(
