@@ -45,6 +45,8 @@ async def _make_database(folder: Path) -> None:
 
 def give_the_server_its_own_folder() -> None:
     """Where its package locks while a server starts; else that is one file in /tmp, which is its first user's."""
-    own = Path(gettempdir()) / f"ogc-bench-{os.getuid()}"
-    (own / "python_PostgresServer").mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = Path(gettempdir()) / f"ogc-postgres-{os.getuid()}"
+    # Either is passed over in silence, for /tmp: a folder that others may read, and one without a folder of this name.
+    own.mkdir(mode=0o700, exist_ok=True)
+    (own / "python_PostgresServer").mkdir(mode=0o700, exist_ok=True)
     os.environ.setdefault("XDG_RUNTIME_DIR", str(own))
