@@ -13,6 +13,7 @@ import pytest
 
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
+from ogc_async.sandbox.isolation import own_environment
 from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
@@ -45,8 +46,7 @@ class Cloud:
 
 def bare_environment(**more: str) -> dict[str, str]:
     """What a program needs to run, and nothing of this account's clouds or databases."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
-    return kept | more
+    return own_environment(HOME=os.environ["HOME"]) | more
 
 
 @contextmanager
