@@ -34,6 +34,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # The release before goes by leases, and would wait for one of the year 9000.
+    op.execute("UPDATE nodes SET worker = NULL, lease_until = NULL WHERE lease_until >= '9000-01-01'")
+    op.execute("UPDATE actions SET lease_until = NULL WHERE lease_until >= '9000-01-01'")
     for table, name in (
         ("actions", "fence"),
         ("actions", "worker"),
