@@ -13,7 +13,7 @@ import pytest
 
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
-from ogc_async.sandbox.process import read_state, sandbox_process
+from ogc_async.sandbox.process import plan_faults, read_state, sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair
@@ -28,7 +28,11 @@ class Cloud:
     endpoint: str
 
     def state(self) -> dict[str, Any]:
-        return read_state(self.endpoint)
+        return read_state(self.endpoint, self.environment["SANDBOX_TOKEN"])
+
+    def plan(self, *faults: str) -> int:
+        """Plan faults, ``OPERATION=FAULT`` each; how many."""
+        return plan_faults(self.endpoint, self.environment["SANDBOX_TOKEN"], *faults)
 
     def instances(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.state()["instances"]["aws"]

@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 START_TIMEOUT_S = 60.0
+TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105  # a header's name; its room would import a web server
 STOP_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 120.0
 
@@ -53,11 +54,22 @@ def sandbox_process(*options: str, environment: Mapping[str, str] | None = None)
             raise SandboxFailed(f"the sandbox ended with exit code {code}: {_said(errors)}")
 
 
-def read_state(endpoint: str) -> dict[str, Any]:
-    """What the sandbox at that address holds and was asked: its admin page."""
-    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=READ_TIMEOUT_S) as reply:  # noqa: S310  # our own
-        state: dict[str, Any] = json.load(reply)
+def read_state(endpoint: str, token: str) -> dict[str, Any]:
+    """What the sandbox at that address holds and was asked: its admin page, which ``SANDBOX_TOKEN`` opens."""
+    state: dict[str, Any] = _ask_admin(f"{endpoint}/_sandbox/state", token)
     return state
+
+
+def plan_faults(endpoint: str, token: str, *faults: str) -> int:
+    """Plan faults there, ``OPERATION=FAULT`` each, while it runs; how many. Raises ``urllib.error.HTTPError``."""
+    planned: int = _ask_admin(f"{endpoint}/_sandbox/faults", token, json.dumps(faults).encode())["planned"]
+    return planned
+
+
+def _ask_admin(url: str, token: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {TOKEN_HEADER: token})  # noqa: S310  # our own
+    with urllib.request.urlopen(request, timeout=READ_TIMEOUT_S) as reply:  # noqa: S310
+        return json.load(reply)
 
 
 def stop(process: subprocess.Popen[str], timeout_s: float = STOP_TIMEOUT_S) -> int:
