@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-pytest_plugins = ["tests.postgres", "tests.cloud"]
+pytest_plugins = ["tests.postgres", "tests.cloud", "tests.not_tried"]
 
 
 @pytest.fixture

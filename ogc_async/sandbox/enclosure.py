@@ -215,7 +215,8 @@ class EnclosedCell:
                 self._accounts[account.user] = account
                 _make_home(self._folder, account.user)
                 write_accounts(self._folder, self._accounts.values())
-            if self._keeper is None or self._keeper.returncode is not None:
+            if self._keeper is None or not _has_namespaces(self._init):
+                await self._end()
                 async with asyncio.timeout(START_TIMEOUT_S):
                     await self._start()
 
@@ -249,7 +250,9 @@ class EnclosedCell:
         keeper, self._keeper = self._keeper, None
         if keeper is None:
             return
-        for pid in (self._init, keeper.pid) if self._init else (keeper.pid,):
+        # The keeper has waited for the first process, whose number is another's once the keeper has ended.
+        pids = (self._init, keeper.pid) if keeper.returncode is None else ()
+        for pid in filter(None, pids):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, SIGKILL)
         with suppress(TimeoutError):
@@ -275,6 +278,13 @@ def _children(pid: int) -> list[int]:
     with suppress(OSError):
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
+
+
+def _has_namespaces(pid: int) -> bool:
+    """It gives them up before it is seen to have ended; its user may have killed all of the machine's processes."""
+    with suppress(OSError):
+        return bool(Path(f"/proc/{pid}/ns/mnt").readlink())
+    return False
 
 
 def _signal_group(leader: int, number: int) -> None:

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 
 import asyncssh
-from asyncssh.sftp import MIN_SFTP_VERSION
 
 from ogc_async.sandbox.enclosure import Cell, Enclosure
 from ogc_async.sandbox.processes import Session, run_session
@@ -152,7 +151,7 @@ class Host:
         await self._cell.aclose()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+    def _run(self, process: Session) -> None:
         account = Account(process.get_extra_info("username"), self._shell)
         task = asyncio.create_task(run_session(process, self._cell, account))
         self._commands.add(task)
@@ -172,7 +171,7 @@ class _Door(asyncssh.SSHServer):
         self,
         authorized: list[tuple[str, asyncssh.SSHKey]],
         connections: set[asyncssh.SSHServerConnection],
-        run: Callable[[asyncssh.SSHServerProcess[bytes]], None],
+        run: Callable[[Session], None],
     ) -> None:
         self._authorized = authorized
         self._connections = connections
@@ -198,7 +197,7 @@ class _Door(asyncssh.SSHServer):
         return True
 
     def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
-        return Session(self._run, None, MIN_SFTP_VERSION, allow_scp=False)
+        return Session(self._run)
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return USER_NAME.fullmatch(username) is not None and any(

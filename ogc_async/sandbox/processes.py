@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from signal import SIGKILL, Signals
 
 import asyncssh
+from asyncssh.sftp import MIN_SFTP_VERSION
 
 from ogc_async.sandbox.enclosure import Cell
 from ogc_async.sandbox.view import PATH, Account
@@ -23,7 +24,25 @@ TAKEN = ("LANG", "LC_")
 
 
 class Session(asyncssh.SSHServerProcess[bytes]):
-    """A channel whose SFTP server is a process as well, with an exit status that OpenSSH's clients wait for."""
+    """A channel whose SFTP server is a process as well, with an exit status that OpenSSH's clients wait for.
+
+    Signals reach the command also after its input has ended; asyncssh's own go to who reads input.
+    """
+
+    def __init__(self, run: Callable[[Session], None]) -> None:
+        super().__init__(lambda _: run(self), None, MIN_SFTP_VERSION, allow_scp=False)
+        self._early: list[str] = []
+        self._take: Callable[[str], None] = self._early.append
+
+    def signal_received(self, signal: str) -> None:
+        """Hand it on; one that comes while the command starts is kept for it."""
+        self._take(signal)
+
+    def hand_signals_to(self, take: Callable[[str], None]) -> None:
+        """Those that came before, and every one from now on."""
+        self._take = take
+        for signal in self._early:
+            take(signal)
 
     def subsystem_requested(self, subsystem: str) -> bool:
         """SFTP is the only one."""
@@ -36,7 +55,7 @@ class Session(asyncssh.SSHServerProcess[bytes]):
         self._start_process(reader, writer, asyncssh.SSHWriter(self, self.channel, asyncssh.EXTENDED_DATA_STDERR))
 
 
-async def run_session(process: asyncssh.SSHServerProcess[bytes], cell: Cell, account: Account) -> None:
+async def run_session(process: Session, cell: Cell, account: Account) -> None:
     """Serve one channel: run its command, shell or SFTP server, pass everything on, tell how it ended."""
     try:
         child = await asyncio.create_subprocess_exec(
@@ -55,7 +74,7 @@ async def run_session(process: asyncssh.SSHServerProcess[bytes], cell: Cell, acc
     await _Command(process, cell, child).serve()
 
 
-async def _words(process: asyncssh.SSHServerProcess[bytes], cell: Cell, account: Account) -> list[str]:
+async def _words(process: Session, cell: Cell, account: Account) -> list[str]:
     """What a server runs for the channel: everything but SFTP by the login shell."""
     if process.subsystem == SFTP:
         return await cell.sftp(account, str(process.get_extra_info("client_version") or ""))
@@ -67,17 +86,14 @@ async def _words(process: asyncssh.SSHServerProcess[bytes], cell: Cell, account:
 class _Command:
     """A running child and its channel."""
 
-    def __init__(
-        self, process: asyncssh.SSHServerProcess[bytes], cell: Cell, child: asyncio.subprocess.Process
-    ) -> None:
+    def __init__(self, process: Session, cell: Cell, child: asyncio.subprocess.Process) -> None:
         self._process = process
         self._cell = cell
         self._child = child
 
     async def serve(self) -> None:
         """Until the command has ended; where its channel closes first, the command's group is ended with it."""
-        # asyncssh's own tells only who reads input, which may have ended.
-        self._process.signal_received = self._receive  # type: ignore[method-assign]
+        self._process.hand_signals_to(self._receive)
         feeding = asyncio.create_task(self._feed())
         pumps = [
             asyncio.create_task(_pump(self._child.stdout, self._process.stdout)),
@@ -125,7 +141,7 @@ class _Command:
             self._child.stdin.close()
 
 
-def _tell(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
+def _tell(process: Session, code: int) -> None:
     if process.is_closing():
         return
     if code < 0:
@@ -143,7 +159,7 @@ async def _pump(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[by
             await sink.drain()
 
 
-def _environment(process: asyncssh.SSHServerProcess[bytes], cell: Cell, account: Account) -> dict[str, str]:
+def _environment(process: Session, cell: Cell, account: Account) -> dict[str, str]:
     """As OpenSSH's server makes it: bash reads ``.bashrc`` where it finds ``SSH_CLIENT``."""
     sent = {os.fsdecode(name): os.fsdecode(value) for name, value in process.channel.get_environment_bytes().items()}
     peer, own = _ends(process.get_extra_info("peername")), _ends(process.get_extra_info("sockname"))
