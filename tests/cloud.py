@@ -55,7 +55,11 @@ def bare_environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def running_sandbox(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Cloud]:
-    """Start ``python -m ogc_async.sandbox`` and stop it again, by its own handle."""
+    """Start ``python -m ogc_async.sandbox`` and stop it again, by its own handle.
+
+    ``SANDBOX_ENCLOSURE`` is whether machines are enclosed where a test does not say: ``on``, ``off`` or ``auto``.
+    """
+    options = ("--enclosure", os.environ.get("SANDBOX_ENCLOSURE", "auto"), *options)
     with sandbox_process(*options, environment=bare_environment(**(environment or {}))) as variables:
         yield Cloud(bare_environment(**variables), variables["AWS_ENDPOINT_URL"])
 

@@ -215,12 +215,13 @@ class EnclosedCell:
                 self._accounts[account.user] = account
                 _make_home(self._folder, account.user)
                 write_accounts(self._folder, self._accounts.values())
-            if self._keeper is None or not _has_namespaces(self._init):
+            if self._keeper is None or self._keeper.returncode is not None or not _has_namespaces(self._init):
                 await self._end()
                 async with asyncio.timeout(START_TIMEOUT_S):
                     await self._start()
 
     async def _start(self) -> None:
+        self._init = 0
         told, tell = os.pipe()
         words = [self._programs.bwrap, *view_of(self._folder), "--info-fd", str(tell), "--", "/bin/sh", "-c", KEEPER]
         pipe = subprocess.PIPE
