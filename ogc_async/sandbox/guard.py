@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from ogc_async.sandbox.settings import TOKEN_HEADER, TOKEN_VARIABLE
+
 ADMIN = "/_sandbox/"
-TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105  # a header's name
-TOKEN_VARIABLE = "SANDBOX_TOKEN"  # noqa: S105  # a variable's name
 OWN_SITE = frozenset({"same-origin", "none"})
 """Values of ``Sec-Fetch-Site``: from a page of this very port, or by its user's own hand."""
 

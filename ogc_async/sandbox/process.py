@@ -14,8 +14,9 @@ from signal import SIGKILL
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from ogc_async.sandbox.settings import TOKEN_HEADER
+
 START_TIMEOUT_S = 60.0
-TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105  # a header's name; its room would import a web server
 STOP_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 120.0
 

@@ -14,10 +14,10 @@ from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.compute.front import Compute
 from ogc_async.sandbox.ec2.front import Ec2
 from ogc_async.sandbox.enclosure import Enclosure
-from ogc_async.sandbox.guard import TOKEN_VARIABLE, guard
+from ogc_async.sandbox.guard import guard
 from ogc_async.sandbox.hosts import Hosts
 from ogc_async.sandbox.room import MachineRoom
-from ogc_async.sandbox.settings import SandboxSettings
+from ogc_async.sandbox.settings import TOKEN_VARIABLE, SandboxSettings
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Choice = Literal["auto", "on", "off"]
+TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105  # a header's name
+TOKEN_VARIABLE = "SANDBOX_TOKEN"  # noqa: S105  # a variable's name
 LETTERS = string.ascii_uppercase + string.digits
 
 
