@@ -223,29 +223,29 @@ class EnclosedCell:
     async def _start(self) -> None:
         self._init = 0
         told, tell = os.pipe()
-        words = [self._programs.bwrap, *view_of(self._folder), "--info-fd", str(tell), "--", "/bin/sh", "-c", KEEPER]
-        pipe = subprocess.PIPE
-        try:
-            self._keeper = await asyncio.create_subprocess_exec(
-                *words,
-                # Whoever is in there may read the environment of its first process.
-                env={"PATH": PATH},
-                cwd="/",
-                stdin=pipe,
-                stdout=pipe,
-                stderr=pipe,
-                pass_fds=(tell,),
-                start_new_session=True,
-            )
-            os.close(tell)
+        with open(told, "rb") as told_pipe:  # noqa: ASYNC230, PTH123  # what it holds by then is read at once
+            with open(tell, "wb"):  # noqa: ASYNC230, PTH123  # bubblewrap's end alone is to stay open
+                self._keeper = keeper = await self._run_keeper(tell)
             # Before this line the namespaces may still show this computer's own files.
-            is_ready = self._keeper.stdout is not None and await self._keeper.stdout.readline() == b"ready\n"
-            said = b"" if is_ready or self._keeper.stderr is None else await self._keeper.stderr.read()
+            is_ready = keeper.stdout is not None and await keeper.stdout.readline() == b"ready\n"
+            said = b"" if is_ready or keeper.stderr is None else await keeper.stderr.read()
             if not is_ready:
                 raise OSError(f"bubblewrap failed: {said.decode(errors='replace').strip()}")
-            self._init = int(json.loads(os.read(told, 65536))["child-pid"])
-        finally:
-            os.close(told)
+            self._init = int(json.loads(told_pipe.read1())["child-pid"])
+
+    async def _run_keeper(self, tell: int) -> asyncio.subprocess.Process:
+        words = [self._programs.bwrap, *view_of(self._folder), "--info-fd", str(tell), "--", "/bin/sh", "-c", KEEPER]
+        return await asyncio.create_subprocess_exec(
+            *words,
+            # Whoever is in there may read the environment of its first process.
+            env={"PATH": PATH},
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(tell,),
+            start_new_session=True,
+        )
 
     async def _end(self) -> None:
         keeper, self._keeper = self._keeper, None
@@ -272,7 +272,8 @@ def _make_home(folder: Path, user: str) -> None:
 
 def _sftp_words(pid: int, home: str, client: str) -> list[str]:
     program = [sys.executable, "-I", "-S", str(Path(sftp_server.__file__).absolute())]
-    return [*program, str(pid), home, client, json.dumps(sys.path)]
+    # An entry that is relative would lead into the machine's home later on.
+    return [*program, str(pid), home, client, json.dumps([str(Path(each).absolute()) for each in sys.path])]
 
 
 def _children(pid: int) -> list[int]:
