@@ -27,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.environments import isolate_benchmark
 from ogc_async import actions, db
 from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.settings import Settings
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--latency", default="1.5", help="seconds of RunInstances (1.5)")
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
     options = parser.parse_args(arguments)
+    isolate_benchmark()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as processes:
         rows = [processes.submit(run, count, options.boot, options.latency).result() for count in options.nodes]
     compare(rows)

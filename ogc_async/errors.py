@@ -16,7 +16,9 @@ OgcError
 │   ├── AmbiguousNode             a part of a name that several nodes have
 │   ├── NothingMatched            no node has what was asked for: a layout, a tag, a state
 │   ├── NotRunning                the node is not in a state for what was asked
-│   └── StaleNode                 somebody else moved the node on in the meantime
+│   ├── StaleNode                 somebody else moved the node on in the meantime
+│   ├── NodeBusy                  another process works on the node: ``.holder .claimed_for .since``
+│   └── ClaimLost                 another process took the node over from this one
 ├── ProviderError                 a cloud said no: ``.provider .operation .code .request_id .retryable``
 │   ├── Unauthorized              bad credentials, or not allowed to
 │   ├── Throttled                 too many requests; retried within the settings already
@@ -47,6 +49,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class OgcError(Exception):
@@ -173,6 +176,37 @@ class NotRunning(StoreError):
 
 class StaleNode(StoreError):
     """Somebody else moved the node on in the meantime."""
+
+
+class NodeBusy(StoreError):
+    """A process that is believed to live works on the node: ``holder``, on ``claimed_for``, ``since`` (UTC)."""
+
+    def __init__(self, node: str, holder: str, claimed_for: str | None, since: datetime | None) -> None:
+        self.node = node
+        self.holder = holder
+        self.claimed_for = claimed_for
+        self.since = since
+        on = f" on `{claimed_for}`" if claimed_for else ""
+        from_when = f", since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
+        super().__init__(
+            f"{node}: {holder} is at work on it{on}{from_when}; wait for that to end (--wait 5m), or take the node from"
+            " it (--take-over)"
+        )
+
+
+class ClaimLost(StoreError):
+    """This process no longer holds the node: another one took it over, or this one stood still for too long.
+
+    ``steps`` are those that had begun before.
+    """
+
+    def __init__(self, node: str, steps: tuple[object, ...] = ()) -> None:
+        self.node = node
+        self.steps = steps
+        super().__init__(
+            f"{node}: another process has taken the node over, so no further step was begun; `ogc inspect` shows whose"
+            " steps ran"
+        )
 
 
 class PlanOutdated(StoreError):

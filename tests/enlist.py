@@ -7,11 +7,16 @@ from typing import Any
 from uuid import uuid4
 
 from ogc_async.db import Engine
-from ogc_async.db.nodes import NodeDraft, move_nodes, plan_nodes, record_running
+from ogc_async.db.claims import release_nodes
+from ogc_async.db.holds import Hold
+from ogc_async.db.moves import asked, move_nodes, running
+from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.db.users import current_user
 from ogc_async.spec import Layout
-from ogc_async.types import Instance, InstanceState, NodeState
+from ogc_async.types import Instance, InstanceState
 from tests.openssh import Host
+
+WORKER = "enlists"
 
 
 async def enlist(
@@ -36,13 +41,17 @@ async def enlist(
             ssh_port=host.port,
             tags=layout.tags,
             spec=layout.as_dict(),
+            worker=WORKER,
+            claimed_for="launch",
         )
         for number, host in enumerate(hosts)
     ]
     ids = [node.id for node in await plan_nodes(engine, user.id, drafts)]
-    await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+    hold = Hold(WORKER, dict.fromkeys(ids, 1))
+    await move_nodes(engine, ids, asked(), hold)
     machines = [_machine(host, token, number, public_ip) for number, host in enumerate(hosts)]
-    await record_running(engine, dict(zip(ids, machines, strict=True)))
+    await move_nodes(engine, ids, running(dict(zip(ids, machines, strict=True))), hold)
+    await release_nodes(engine, [hold])
     return ids
 
 

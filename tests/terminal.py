@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import select
 import struct
 import subprocess
@@ -16,8 +17,8 @@ from pathlib import Path
 import pyte
 
 from ogc_async.sandbox.process import kill_group
+from tests.timing import HANGS_AFTER_S
 
-DEADLINE_S = 60.0
 CTRL_C = b"\x03"
 
 
@@ -31,6 +32,7 @@ class Terminal:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.raw = b""
         self.screens: list[list[str]] = []
+        self._looked_at = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,14 +47,17 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def wait_for(self, is_there: Callable[[list[str]], bool], timeout_s: float = DEADLINE_S) -> list[str]:
-        """The first screen of which that is true."""
+    def wait_for(self, is_there: Callable[[list[str]], bool], timeout_s: float = HANGS_AFTER_S) -> list[str]:
+        """The first screen of which that is true, from the one that was waited for last on; none is passed over."""
         deadline = time.monotonic() + timeout_s
-        while not is_there(self.screen):
+        while True:
+            while self._looked_at < len(self.screens):
+                if is_there(self.screens[self._looked_at]):
+                    return self.screens[self._looked_at]
+                self._looked_at += 1
             assert self._read(deadline), f"the program ended, and showed: {self.screens[-1:]}\n{self.raw[-2000:]!r}"
-        return self.screen
 
-    def ended(self, timeout_s: float = DEADLINE_S) -> int:
+    def ended(self, timeout_s: float = HANGS_AFTER_S) -> int:
         """Wait for the program's end; its exit code."""
         deadline = time.monotonic() + timeout_s
         while self._read(deadline):
@@ -69,8 +74,10 @@ class Terminal:
         except OSError:
             return False  # EIO: whoever had the terminal is gone.
         self.raw += data
-        self._stream.feed(data)
-        self.screens.append(self.screen)
+        # A reader that comes late finds several pictures in one piece: each begins with a line that is wiped.
+        for piece in re.split(rb"(?=\r\x1b\[2K)", data):
+            self._stream.feed(piece)
+            self.screens.append(self.screen)
         return bool(data)
 
 
@@ -95,5 +102,5 @@ def on_terminal(
         yield terminal
     finally:
         kill_group(terminal.process)
-        terminal.process.wait(DEADLINE_S)
+        terminal.process.wait(HANGS_AFTER_S)
         os.close(terminal.master)

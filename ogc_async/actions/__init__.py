@@ -4,6 +4,11 @@ One or many: given one layout or one node id a verb answers for that one and rai
 many it answers for each, failures beside successes, and raises only what concerns them all. ``app`` is the
 :class:`~ogc_async.state.App` to work in, the default one if it is not given.
 
+A verb that works on nodes claims them first, so that two processes never work on one node at a time. A node that
+another process has claimed fails with :class:`~ogc_async.errors.NodeBusy` at once; ``wait_s`` waits up to so many
+seconds for it; ``take_over`` takes it from a holder that lives, whose next step there does not begin. Verbs that only
+read claim nothing.
+
 What does a verb's work is imported at its first call: SSH and templates take longer than all the rest, and who only
 asks what is on record needs neither.
 """
@@ -18,6 +23,7 @@ from ogc_async.actions.context import (
     ARTIFACTS,
     LayoutLike,
     NodeIds,
+    Terms,
     as_ids,
     connected_engine,
     layouts_of,
@@ -102,74 +108,128 @@ async def up_async(layouts: LayoutLike | Iterable[LayoutLike], *, app: App | Non
     """
     context = await open_context(app)
     if isinstance(layouts, Layout | Mapping):
-        result = await bring_up.bring_up_layouts([Layout.of(layouts).model_copy(update={"scale": 1})], context)
+        result = await bring_up.bring_up_layouts([_one_of(Layout.of(layouts))], context)
         result.raise_for_failures()
         return _one_or_many(list(result.deployed), is_single=True)
     return await bring_up.bring_up_layouts([Layout.of(layout) for layout in layouts], context)
 
 
 @overload
-def deploy_async(nodes: int, *, rerun: bool = False, app: App | None = None) -> Call[DeployResult]: ...
+def deploy_async(
+    nodes: int, *, rerun: bool = False, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Call[DeployResult]: ...
 @overload
-def deploy_async(nodes: NodeIds, *, rerun: bool = False, app: App | None = None) -> Call[list[DeployResult]]: ...
+def deploy_async(
+    nodes: NodeIds, *, rerun: bool = False, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Call[list[DeployResult]]: ...
 @verb
-async def deploy_async(nodes: int | NodeIds, *, rerun: bool = False, app: App | None = None) -> Any:
+async def deploy_async(
+    nodes: int | NodeIds, *, rerun: bool = False, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Any:
     """Push and run the scripts of each node's layout, as it was at the node's launch.
 
     Waits until a node accepts SSH and is ready, within the settings' deadlines. A step that passed in an earlier
     deploy is skipped while it would run the same as then, by the hash of what is rendered for it; a node with none
     left is not connected to; ``rerun`` runs every step. Files that the node still holds are not sent again. A script
-    that fails is a result that is not
-    ``True``; for one node, an error such as :class:`~ogc_async.errors.Unreachable` is raised, for many it is in the
-    result's ``error``.
+    that fails is a result that is not ``True``; for one node, an error such as
+    :class:`~ogc_async.errors.Unreachable` is raised, for many it is in the result's ``error``.
     """
     node_ids, is_single = await as_ids(nodes)
     return _one_or_many(
-        await deploy_nodes.deploy_to_nodes(node_ids, await open_context(app), rerun=rerun), is_single=is_single
+        await deploy_nodes.deploy_to_nodes(
+            node_ids, await open_context(app), rerun=rerun, terms=_terms(wait_s, take_over=take_over)
+        ),
+        is_single=is_single,
     )
 
 
 @overload
 def exec_async(
-    nodes: int, command: str, *, timeout_s: float | None = None, app: App | None = None
+    nodes: int,
+    command: str,
+    *,
+    timeout_s: float | None = None,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    claim: bool = True,
+    app: App | None = None,
 ) -> Call[DeployResult]: ...
 @overload
 def exec_async(
-    nodes: NodeIds, command: str, *, timeout_s: float | None = None, app: App | None = None
+    nodes: NodeIds,
+    command: str,
+    *,
+    timeout_s: float | None = None,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    claim: bool = True,
+    app: App | None = None,
 ) -> Call[list[DeployResult]]: ...
 @verb
 async def exec_async(
-    nodes: int | NodeIds, command: str, *, timeout_s: float | None = None, app: App | None = None
+    nodes: int | NodeIds,
+    command: str,
+    *,
+    timeout_s: float | None = None,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    claim: bool = True,
+    app: App | None = None,
 ) -> Any:
     """Run a shell command on each node; results and errors as for :func:`deploy_async`.
 
     ``timeout_s`` seconds (the layout's or the settings' step timeout, if not given) end the command on the node too.
+    Without ``claim`` it runs beside whatever else goes on there.
     """
     node_ids, is_single = await as_ids(nodes)
     return _one_or_many(
-        await run_commands.run_on_nodes(node_ids, command, await open_context(app), timeout_s), is_single=is_single
+        await run_commands.run_on_nodes(
+            node_ids, command, await open_context(app), timeout_s, _terms(wait_s, take_over=take_over, claim=claim)
+        ),
+        is_single=is_single,
     )
 
 
 @overload
-def exec_scripts_async(nodes: int, folder: str | Path, *, app: App | None = None) -> Call[DeployResult]: ...
+def exec_scripts_async(
+    nodes: int, folder: str | Path, *, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Call[DeployResult]: ...
 @overload
-def exec_scripts_async(nodes: NodeIds, folder: str | Path, *, app: App | None = None) -> Call[list[DeployResult]]: ...
+def exec_scripts_async(
+    nodes: NodeIds, folder: str | Path, *, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Call[list[DeployResult]]: ...
 @verb
-async def exec_scripts_async(nodes: int | NodeIds, folder: str | Path, *, app: App | None = None) -> Any:
+async def exec_scripts_async(
+    nodes: int | NodeIds, folder: str | Path, *, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Any:
     """Push another folder of scripts to each node and run it; results and errors as for :func:`deploy_async`."""
     node_ids, is_single = await as_ids(nodes)
     context = await open_context(app)
-    return _one_or_many(await run_commands.run_scripts_on_nodes(node_ids, Path(folder), context), is_single=is_single)
+    return _one_or_many(
+        await run_commands.run_scripts_on_nodes(node_ids, Path(folder), context, _terms(wait_s, take_over=take_over)),
+        is_single=is_single,
+    )
 
 
 @overload
 def push_files_async(
-    nodes: int, files: str | Path | Iterable[str | Path], *, remote_path: str | None = None, app: App | None = None
+    nodes: int,
+    files: str | Path | Iterable[str | Path],
+    *,
+    remote_path: str | None = None,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Call[DeployResult]: ...
 @overload
 def push_files_async(
-    nodes: NodeIds, files: str | Path | Iterable[str | Path], *, remote_path: str | None = None, app: App | None = None
+    nodes: NodeIds,
+    files: str | Path | Iterable[str | Path],
+    *,
+    remote_path: str | None = None,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Call[list[DeployResult]]: ...
 @verb
 async def push_files_async(
@@ -177,6 +237,8 @@ async def push_files_async(
     files: str | Path | Iterable[str | Path],
     *,
     remote_path: str | None = None,
+    wait_s: float = 0.0,
+    take_over: bool = False,
     app: App | None = None,
 ) -> Any:
     """Put files of this machine on each node: a file under its name, a folder under its own, wildcards as in a shell.
@@ -186,21 +248,41 @@ async def push_files_async(
     """
     node_ids, is_single = await as_ids(nodes)
     patterns = [files] if isinstance(files, str | Path) else list(files)
-    results = await copy_files.push_to_nodes(node_ids, patterns, await open_context(app), remote_path)
+    results = await copy_files.push_to_nodes(
+        node_ids, patterns, await open_context(app), remote_path, _terms(wait_s, take_over=take_over)
+    )
     return _one_or_many(results, is_single=is_single)
 
 
 @overload
 def pull_files_async(
-    nodes: int, patterns: str | Iterable[str], folder: str | Path = ".", *, app: App | None = None
+    nodes: int,
+    patterns: str | Iterable[str],
+    folder: str | Path = ".",
+    *,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Call[DeployResult]: ...
 @overload
 def pull_files_async(
-    nodes: NodeIds, patterns: str | Iterable[str], folder: str | Path = ".", *, app: App | None = None
+    nodes: NodeIds,
+    patterns: str | Iterable[str],
+    folder: str | Path = ".",
+    *,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Call[list[DeployResult]]: ...
 @verb
 async def pull_files_async(
-    nodes: int | NodeIds, patterns: str | Iterable[str], folder: str | Path = ".", *, app: App | None = None
+    nodes: int | NodeIds,
+    patterns: str | Iterable[str],
+    folder: str | Path = ".",
+    *,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Any:
     """Fetch files and folders from each node, to ``<folder>/<node>``; the results' ``files`` are what was written.
 
@@ -209,23 +291,39 @@ async def pull_files_async(
     """
     node_ids, is_single = await as_ids(nodes)
     wanted = [patterns] if isinstance(patterns, str) else list(patterns)
-    results = await copy_files.pull_from_nodes(node_ids, wanted, await open_context(app), Path(folder))
+    results = await copy_files.pull_from_nodes(
+        node_ids, wanted, await open_context(app), Path(folder), _terms(wait_s, take_over=take_over)
+    )
     return _one_or_many(results, is_single=is_single)
 
 
 @overload
 def pull_artifacts_async(
-    nodes: int, folder: str | Path = ARTIFACTS, *, app: App | None = None
+    nodes: int, folder: str | Path = ARTIFACTS, *, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
 ) -> Call[DeployResult]: ...
 @overload
 def pull_artifacts_async(
-    nodes: NodeIds, folder: str | Path = ARTIFACTS, *, app: App | None = None
+    nodes: NodeIds,
+    folder: str | Path = ARTIFACTS,
+    *,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Call[list[DeployResult]]: ...
 @verb
-async def pull_artifacts_async(nodes: int | NodeIds, folder: str | Path = ARTIFACTS, *, app: App | None = None) -> Any:
+async def pull_artifacts_async(
+    nodes: int | NodeIds,
+    folder: str | Path = ARTIFACTS,
+    *,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
+) -> Any:
     """Fetch what each node's layout names as ``artifacts``, to ``artifacts/<node>``; as :func:`pull_files_async`."""
     node_ids, is_single = await as_ids(nodes)
-    results = await copy_files.pull_artifacts_of(node_ids, await open_context(app), Path(folder))
+    results = await copy_files.pull_artifacts_of(
+        node_ids, await open_context(app), Path(folder), _terms(wait_s, take_over=take_over)
+    )
     return _one_or_many(results, is_single=is_single)
 
 
@@ -237,14 +335,34 @@ async def known_hosts_async(nodes: NodeIds | None = None, *, app: App | None = N
 
 
 @overload
-def teardown_async(nodes: int, *, force: bool = False, only_db: bool = False, app: App | None = None) -> Call[int]: ...
+def teardown_async(
+    nodes: int,
+    *,
+    force: bool = False,
+    only_db: bool = False,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
+) -> Call[int]: ...
 @overload
 def teardown_async(
-    nodes: NodeIds, *, force: bool = False, only_db: bool = False, app: App | None = None
+    nodes: NodeIds,
+    *,
+    force: bool = False,
+    only_db: bool = False,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Call[TeardownResult]: ...
 @verb
 async def teardown_async(
-    nodes: int | NodeIds, *, force: bool = False, only_db: bool = False, app: App | None = None
+    nodes: int | NodeIds,
+    *,
+    force: bool = False,
+    only_db: bool = False,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
 ) -> Any:
     """End each node: artifacts, teardown script, machine, row; then the firewall and key pair of an emptied layout.
 
@@ -253,7 +371,9 @@ async def teardown_async(
     One node: returns its id or raises; many: returns the ids that are gone, with ``.failures`` and ``.leftovers``.
     """
     node_ids, is_single = await as_ids(nodes)
-    result = await tear_down.tear_down_nodes(node_ids, await open_context(app), force=force, only_db=only_db)
+    result = await tear_down.tear_down_nodes(
+        node_ids, await open_context(app), force=force, only_db=only_db, terms=_terms(wait_s, take_over=take_over)
+    )
     if is_single:
         result.raise_for_failures()
         return result[0]
@@ -303,6 +423,10 @@ async def create_user_async(name: str | None = None, *, app: App | None = None) 
 
 def _one_of(layout: Layout) -> Layout:
     return layout.model_copy(update={"scale": 1, "spare": 0, "min_ready": None})
+
+
+def _terms(wait_s: float, *, take_over: bool, claim: bool = True) -> Terms:
+    return Terms(wait_s=wait_s, is_taking_over=take_over, is_claiming=claim)
 
 
 def _one_or_many(results: list[DeployResult], *, is_single: bool) -> DeployResult | list[DeployResult]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from weakref import WeakKeyDictionary
 
+from ogc_async.actions.claims import Claim
 from ogc_async.actions.preflight import Checked
 from ogc_async.actions.shared_batch import SharedBatch
+from ogc_async.actions.transitions import Ledger, plan, renew
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.db import Engine
-from ogc_async.db.nodes import NodeDraft, Renewal, plan_nodes, renew_tokens
+from ogc_async.db.holds import Hold
+from ogc_async.db.nodes import NodeDraft
+from ogc_async.events import Events
 from ogc_async.plan import Batch, cut, expand, new_token
-from ogc_async.types import NodeSnapshot, NodeState, Offer, UserSnapshot
+from ogc_async.types import NodeSnapshot, Offer, UserSnapshot
 
 IDLE_S = 0.01
 CEILING_S = 0.1
@@ -27,13 +31,13 @@ CALLERS = 5000
 class Order:
     """What one call wants of one layout: ``count`` new nodes, or these of its nodes again, of another offer.
 
-    ``worker`` holds the rows until ``until``.
+    ``claim`` holds the rows; ``events`` hears of what happens to them.
     """
 
     checked: Checked
     offer: Offer
-    worker: str
-    until: datetime
+    claim: Claim
+    events: Events
     count: int = 0
     nodes: tuple[NodeSnapshot, ...] = ()
 
@@ -63,7 +67,14 @@ class Batching:
         orders = [order for call in calls for order in call]
         made = [each for group in _alike(orders) for each in self._made_for(group)]
         drafts = [draft for each, parts in made for order, names in parts for draft in _drafts(order, each, names)]
-        rows = {node.name: node for node in await plan_nodes(self._engine, self._user.id, drafts)}
+        for _, parts in made:
+            for order, names in parts:
+                # Should this be broken off, the claim finds its rows by their names.
+                order.claim.expect(names)
+        rows = {node.name: node for node in await plan(_ledger(self._engine, made), self._user.id, drafts)}
+        for _, parts in made:
+            for order, names in parts:
+                order.claim.note(rows[name] for name in names)
         return _handed_out(calls, made, rows)
 
     async def _renew_all(self, orders: list[Order]) -> list[list[Share]]:
@@ -74,9 +85,7 @@ class Batching:
             for each, _ in made
             for index, name in enumerate(each.batch.names)
         }
-        renewals = {node.id: Renewal(node.token, node.launch_index, node.zone) for node in renewed.values()}
-        moved = await renew_tokens(self._engine, renewals)
-        kept = {name: node for name, node in renewed.items() if node.id in moved}
+        kept = {node.name: node for node in await renew(_ledger(self._engine, made), renewed.values())}
         return [shares for (shares,) in _handed_out([(order,) for order in orders], made, kept)]
 
     def _made_for(self, orders: Sequence[Order]) -> list[tuple[SharedBatch, list[Part]]]:
@@ -108,7 +117,8 @@ class Batching:
             parts: dict[int, Part] = {}
             for order, name in zip(whose[start:], batch.names, strict=False):
                 parts.setdefault(id(order), (order, []))[1].append(name)
-            made.append((SharedBatch(self._engine, self._user, batch, orders[0].checked), list(parts.values())))
+            members = list(parts.values())
+            made.append((_batch_call(self._engine, self._user, batch, members), members))
             start += len(batch.names)
         return made
 
@@ -125,6 +135,23 @@ def batching_of(engine: Engine, user: UserSnapshot) -> Batching:
     if engine not in batchings:
         batchings[engine] = Batching(engine, user)
     return batchings[engine]
+
+
+def _batch_call(engine: Engine, user: UserSnapshot, batch: Batch, parts: Sequence[Part]) -> SharedBatch:
+    return SharedBatch(_ledger_of(engine, parts), user, batch, parts[0][0].checked)
+
+
+def _ledger(engine: Engine, made: Iterable[tuple[SharedBatch, list[Part]]]) -> Ledger:
+    return _ledger_of(engine, [part for _, parts in made for part in parts])
+
+
+def _ledger_of(engine: Engine, parts: Sequence[Part]) -> Ledger:
+    """Each call hears of its own nodes; this loop's worker holds them all, each behind its claim's fence."""
+    events = {name: order.events for order, names in parts for name in names}
+    claims = list({id(order.claim): order.claim for order, _ in parts}.values())
+    fences = ChainMap(*(claim.fences for claim in claims))
+    worker = claims[0].worker if claims else ""
+    return Ledger(engine, Hold(worker, fences), events.__getitem__)
 
 
 def _alike(orders: Iterable[Order]) -> list[list[Order]]:
@@ -157,7 +184,7 @@ def _handed_out(
 
 def _renewed(node: NodeSnapshot, index: int, batch: Batch) -> NodeSnapshot:
     zone = batch.offer.zone if batch.offer else None
-    return replace(node, state=NodeState.PLANNED, token=batch.token, launch_index=index, zone=zone, instance_id=None)
+    return replace(node, token=batch.token, launch_index=index, zone=zone)
 
 
 def _drafts(order: Order, each: SharedBatch, names: Sequence[str]) -> list[NodeDraft]:
@@ -178,8 +205,8 @@ def _drafts(order: Order, each: SharedBatch, names: Sequence[str]) -> list[NodeD
             tags=layout.tags,
             labels=layout.labels,
             spec=spec,
-            worker=order.worker,
-            lease_until=order.until,
+            worker=order.claim.worker,
+            claimed_for=order.claim.claimed_for,
         )
         for name in names
     ]

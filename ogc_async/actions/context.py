@@ -11,13 +11,13 @@ from ogc_async import db, state
 from ogc_async.db import Engine
 from ogc_async.db.users import current_user
 from ogc_async.errors import NotConnected, OgcError
-from ogc_async.events import Events, NodeMoved
+from ogc_async.events import Events
 from ogc_async.providers.base import Provider
 from ogc_async.providers.pool import ProviderPool
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
-from ogc_async.types import NodeFailure, NodeSnapshot, NodeState, UserSnapshot
+from ogc_async.types import NodeFailure, NodeSnapshot, UserSnapshot
 
 LayoutLike = Layout | Mapping[str, Any]
 """A layout, or its ``as_dict()``."""
@@ -43,9 +43,21 @@ class Context:
         """The provider that launched the node."""
         return self.providers.get(node.provider, node.region)
 
-    def tell_moved(self, node: NodeSnapshot, to: NodeState, *, address: str | None = None, reason: str = "") -> None:
-        """Publish that the node entered a state."""
-        self.events.publish(NodeMoved(node.id, node.name, node.layout, to, address=address, reason=reason or None))
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a verb does about nodes that another process works on.
+
+    ``wait_s``: how long it waits for them. ``is_taking_over``: it takes them from a holder that lives, whose next step
+    there does not begin. Without ``is_claiming`` it works beside whoever holds them, and holds nothing itself.
+    """
+
+    wait_s: float = 0.0
+    is_taking_over: bool = False
+    is_claiming: bool = True
+
+
+AT_ONCE = Terms()
 
 
 async def open_context(app: App | None) -> Context:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import anyio
 
-from ogc_async.actions.context import ARTIFACTS, Context
+from ogc_async.actions.context import ARTIFACTS, AT_ONCE, Context, Terms
+from ogc_async.actions.crew import open_crew
 from ogc_async.actions.fleet import Fleet
-from ogc_async.actions.record import Record
-from ogc_async.db.nodes import get_nodes
+from ogc_async.actions.record import LOST, WRITTEN, Record
 from ogc_async.deploy.files import read_files
 from ogc_async.deploy.run import RECORD_TIMEOUT_S
-from ogc_async.errors import OgcError
+from ogc_async.errors import ClaimLost, OgcError
 from ogc_async.events import FilesPushed
 from ogc_async.ssh.archive import Packer
 from ogc_async.ssh.connection import Session
@@ -27,18 +27,20 @@ Copy = Callable[[], Awaitable[Sequence[str | Path]]]
 
 
 async def push_to_nodes(
-    node_ids: Sequence[int], patterns: Iterable[str | Path], context: Context, remote_path: str | None
+    node_ids: Sequence[int],
+    patterns: Iterable[str | Path],
+    context: Context,
+    remote_path: str | None,
+    terms: Terms = AT_ONCE,
 ) -> list[DeployResult]:
     """Put files on every node, below its layout's folder unless another is given; a result a node, in order."""
     given = list(map(str, patterns))
-    nodes = await get_nodes(context.engine, node_ids)
     files = await anyio.to_thread.run_sync(read_files, given)
     packer = Packer()
-    async with Record(context, "push", nodes=len(nodes)) as record:
-        fleet = Fleet(context, record)
+    async with open_crew(context, "push", node_ids, terms) as crew:
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
-            layout = fleet.layout_of(node)
+            layout = crew.fleet.layout_of(node)
             folder = remote_path or layout.remote_path
             timeout_s = layout.timeouts.transfer or context.settings.ogc_transfer_timeout_s
 
@@ -48,22 +50,24 @@ async def push_to_nodes(
                 context.events.publish(told)
                 return [each.path for each in pushed.files]
 
-            return (await _on_record(record, node, f"push {' '.join(given)} to {folder}", copy),)
+            return (await _on_record(crew.record, node, f"push {' '.join(given)} to {folder}", copy),)
 
-        return await fleet.run(nodes, work)
+        return await crew.fleet.run(crew.nodes, work)
 
 
 async def pull_from_nodes(
-    node_ids: Sequence[int], patterns: Iterable[str], context: Context, folder: Path
+    node_ids: Sequence[int], patterns: Iterable[str], context: Context, folder: Path, terms: Terms = AT_ONCE
 ) -> list[DeployResult]:
     """Fetch what the patterns match from every node, to ``<folder>/<node>``; the results hold the files."""
     wanted = tuple(patterns)
-    return await _pull(node_ids, lambda _fleet, _node: wanted, context, folder)
+    return await _pull(node_ids, lambda _fleet, _node: wanted, context, folder, terms)
 
 
-async def pull_artifacts_of(node_ids: Sequence[int], context: Context, folder: Path = ARTIFACTS) -> list[DeployResult]:
+async def pull_artifacts_of(
+    node_ids: Sequence[int], context: Context, folder: Path = ARTIFACTS, terms: Terms = AT_ONCE
+) -> list[DeployResult]:
     """The same with each layout's own ``artifacts``; a node whose layout names none has no steps."""
-    return await _pull(node_ids, lambda fleet, node: fleet.layout_of(node).artifacts, context, folder)
+    return await _pull(node_ids, lambda fleet, node: fleet.layout_of(node).artifacts, context, folder, terms)
 
 
 async def _pull(
@@ -71,11 +75,11 @@ async def _pull(
     wanted: Callable[[Fleet, NodeSnapshot], tuple[str, ...]],
     context: Context,
     folder: Path,
+    terms: Terms,
 ) -> list[DeployResult]:
-    nodes = await get_nodes(context.engine, node_ids)
     fetched: dict[int, tuple[Path, ...]] = {}
-    async with Record(context, "pull", nodes=len(nodes)) as record:
-        fleet = Fleet(context, record)
+    async with open_crew(context, "pull", node_ids, terms) as crew:
+        fleet = crew.fleet
 
         async def work(node: NodeSnapshot) -> tuple[StepResult, ...]:
             patterns = wanted(fleet, node)
@@ -89,9 +93,9 @@ async def _pull(
                     fetched[node.id] = tuple(files)
                     return files
 
-                return (await _on_record(record, node, f"pull {' '.join(patterns)}", copy),)
+                return (await _on_record(crew.record, node, f"pull {' '.join(patterns)}", copy),)
 
-        results = await fleet.each(nodes, work)
+        results = await fleet.each(crew.nodes, work)
     return [replace(result, files=fetched.get(result.node_id, ())) for result in results]
 
 
@@ -108,6 +112,10 @@ async def _on_record(record: Record, node: NodeSnapshot, title: str, copy: Copy)
         result = replace(result, state=StepState.FAILED, error=str(error))
         raise
     finally:
+        result = replace(result, seconds=round(time.monotonic() - began, 3))
+        fate = WRITTEN
         with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
-            await record.finished(node, action_id, replace(result, seconds=round(time.monotonic() - began, 3)))
+            fate = await record.finished(node, action_id, result)
+    if fate == LOST:
+        raise ClaimLost(node.name, (result,))
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,11 +26,15 @@ Check = Callable[[NodeSnapshot], object]
 
 
 class Fleet:
-    """Runs one piece of work on each of many nodes; a node that fails never stops another."""
+    """Runs one piece of work on each of many nodes; a node that fails never stops another.
 
-    def __init__(self, context: Context, record: Record) -> None:
+    ``busy`` are nodes that are left to whoever holds them, by id: why.
+    """
+
+    def __init__(self, context: Context, record: Record, *, busy: Mapping[int, OgcError] | None = None) -> None:
         self._context = context
         self._record = record
+        self._busy = busy or {}
         self._layouts: dict[str, Layout] = {}
         self._connectors: dict[tuple[Path, str | None], Connector] = {}
         self._redaction = Redaction(known_secrets(context.settings))
@@ -98,6 +102,8 @@ class Fleet:
             yield session
 
     async def _answer(self, node: NodeSnapshot, work: Callable[[NodeSnapshot], Awaitable[Steps]]) -> DeployResult:
+        if node.id in self._busy:
+            return DeployResult(node.id, node.name, error=self._busy[node.id])
         if node.state is not NodeState.RUNNING:
             return DeployResult(node.id, node.name, error=NotRunning(node.name, node.state))
         try:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 import anyio
-from anyio.abc import TaskGroup
 
 from ogc_async.actions.batching import Batching, Order, Share, batching_of
+from ogc_async.actions.claims import Claim, claiming
 from ogc_async.actions.context import Context, failure
-from ogc_async.actions.lease import Lease
 from ogc_async.actions.parts import Part, Wave
 from ogc_async.actions.preflight import Checked, check_layouts
 from ogc_async.actions.shared_batch import is_certain
-from ogc_async.actions.watch import Watch, judge_boot
+from ogc_async.actions.transitions import UNBOOTED, Ledger, arrive, move
+from ogc_async.actions.watch import Watch, judge_boot, watching
 from ogc_async.actions.withdraw import withdraw
 from ogc_async.aio.finish import finish
 from ogc_async.aio.gather import unwrapped_group
-from ogc_async.db.nodes import get_nodes, move_nodes, record_running, set_usernames
+from ogc_async.db.nodes import get_nodes, set_usernames
 from ogc_async.errors import DeadlineExceeded, NoCapacity, OgcError, ProviderError, StaleNode
 from ogc_async.plan import next_offer, offers
+from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
     Instance,
@@ -37,41 +39,55 @@ from ogc_async.types import (
 log = logging.getLogger(__name__)
 
 
-async def launch_layouts(layouts: Sequence[Layout], context: Context) -> LaunchResult:
-    """Launch every layout at its scale; nothing is created where any layout can not be launched as it is written."""
+Arrived = Callable[[Sequence[int]], object]
+"""Hears of the ids of nodes that run, and that the launch will answer with."""
+
+
+async def launch_layouts(
+    layouts: Sequence[Layout],
+    context: Context,
+    *,
+    claim: Claim | None = None,
+    arrived: Arrived = lambda _node_ids: None,
+) -> LaunchResult:
+    """Launch every layout at its scale; nothing is created where any layout cannot be launched as it is written.
+
+    The nodes are held under ``claim``, the caller's own, or for as long as the launch takes.
+    """
     checked = check_layouts(layouts, context)
-    length_s = context.settings.ogc_lease_s
+    if claim is not None:
+        return await _launch_or_withdraw(checked, _Launch(context, claim, arrived))
     result = LaunchResult()
     try:
-        async with Lease(context.engine, length_s) as lease:
-            result = await _launch_or_withdraw(checked, context, lease)
+        async with claiming(context, "launch") as own:
+            result = await _launch_or_withdraw(checked, _Launch(context, own, arrived))
     except asyncio.CancelledError:
         if result:
-            # Cancelled when all was done but the letting go: nobody hears of these nodes' ids any more.
-            async with Lease(context.engine, length_s) as again:
+            # Cancelled while the claim was let go of: the launch succeeded, but its caller never gets the ids.
+            async with claiming(context, "launch") as again:
                 await withdraw(context, again, result)
         raise
     return result
 
 
-async def _launch_or_withdraw(checked: Sequence[Checked], context: Context, lease: Lease) -> LaunchResult:
+async def _launch_or_withdraw(checked: Sequence[Checked], run: _Launch) -> LaunchResult:
     try:
-        return await _launch(checked, context, lease)
+        return await _launch(checked, run)
     except BaseException:
-        # Cancelled, interrupted, or wrong: in any case nobody will ever hear of these nodes' ids.
-        await withdraw(context, lease)
+        # Cancelled, interrupted, or wrong: in any case the caller never gets these nodes' ids.
+        await withdraw(run.context, run.claim)
         raise
 
 
-async def _launch(checked: Sequence[Checked], context: Context, lease: Lease) -> LaunchResult:
-    run = _Launch(context, lease)
-    parts = await finish(run.plan(checked), grace_s=context.settings.ogc_cancel_s)
+async def _launch(checked: Sequence[Checked], run: _Launch) -> LaunchResult:
+    parts = await finish(run.plan(checked), grace_s=run.context.settings.ogc_cancel_s)
     with unwrapped_group():
-        async with anyio.create_task_group() as watches:
+        async with AsyncExitStack() as watches:
+            for part in parts:
+                await run.watch(part.checked.provider, watches)
             async with anyio.create_task_group() as work:
                 for part in parts:
-                    work.start_soon(run.launch_part, part, watches)
-            watches.cancel_scope.cancel()
+                    work.start_soon(run.launch_part, part)
     return run.result(parts)
 
 
@@ -80,7 +96,8 @@ class _Launch:
     """One call of ``launch``: who is up, who failed, and the watch of each provider."""
 
     context: Context
-    lease: Lease
+    claim: Claim
+    arrived: Arrived
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
     _nodes: dict[int, NodeSnapshot] = field(default_factory=dict)
@@ -93,21 +110,36 @@ class _Launch:
             Order(
                 each,
                 next_offer(offers(each.layout), (), self._is_hole(each)) or offers(each.layout)[0],
-                self.lease.worker,
-                self.lease.until,
+                self.claim,
+                self.context.events,
                 count=each.layout.scale + each.layout.spare,
             )
             for each in checked
         ]
+        await self.claim.register()
         placed = await self._batching().plan(orders)
         return [self._part(order, shares) for order, shares in zip(orders, placed, strict=True)]
 
-    async def launch_part(self, part: Part, watches: TaskGroup) -> None:
+    async def watch(self, provider: Provider, watches: AsyncExitStack) -> None:
+        """Watch what the launch boots at this provider, until the stack is closed."""
+        if id(provider) not in self._watches:
+            self._watches[id(provider)] = await watches.enter_async_context(
+                watching(
+                    self.context,
+                    provider,
+                    judge=lambda node, seen: judge_boot(provider, node, seen),
+                    settle=self._settle,
+                )
+            )
+
+    async def launch_part(self, part: Part) -> None:
         """Launch a layout's batches side by side, until enough of its nodes run or nothing more can be done."""
         with part.scope:
             async with anyio.create_task_group() as work:
                 for share in part.shares:
-                    work.start_soon(self._launch_wave, Wave(part, share, self._watch_of(part, watches), work))
+                    work.start_soon(
+                        self._launch_wave, Wave(part, share, self._watches[id(part.checked.provider)], work)
+                    )
         await self._settle_up(part)
 
     def result(self, parts: Sequence[Part]) -> LaunchResult:
@@ -127,7 +159,6 @@ class _Launch:
             for node in nodes:
                 self._nodes[node.id] = node
                 self._parts[node.id] = part
-                self.context.tell_moved(node, NodeState.PLANNED)
         return part
 
     async def _launch_wave(self, wave: Wave) -> None:
@@ -156,11 +187,9 @@ class _Launch:
         """The launch call: nodes with a machine, and why others, which may go on elsewhere, have none."""
         ours = await wave.batch.begin()
         begun = [node for node in wave.nodes if node.id in ours]
-        # The lease has run out, and somebody took the rows over: a launch now would be a second one.
+        # This process was taken for dead, and another holds the rows: a launch now would be a second one.
         taken = [node for node in wave.nodes if node.id not in ours]
         await self._fail(taken, StaleNode("the launch's rows were taken over by another process; launch again"))
-        for node in begun:
-            self.context.tell_moved(node, NodeState.LAUNCHING)
         if not begun:
             return [], {}
         answers = await wave.batch.ask(prepared)
@@ -215,7 +244,7 @@ class _Launch:
             wave.work.start_soon(self._renew_and_launch, wave, offer, nodes)
 
     async def _renew_and_launch(self, wave: Wave, offer: Offer, nodes: tuple[NodeSnapshot, ...]) -> None:
-        order = Order(wave.part.checked, offer, self.lease.worker, self.lease.until, nodes=nodes)
+        order = Order(wave.part.checked, offer, self.claim, self.context.events, nodes=nodes)
         shares = await finish(self._batching().renew(order), grace_s=self.context.settings.ogc_cancel_s)
         renewed = {node.id: node for _, members in shares for node in members}
         self._nodes.update(renewed)
@@ -231,7 +260,7 @@ class _Launch:
             self.failures[node.id] = failure(node, error)
         if not nodes or isinstance(error, StaleNode) or (isinstance(error, ProviderError) and not is_certain(error)):
             return
-        await self._move(nodes, NodeState.FAILED, {NodeState.PLANNED, NodeState.LAUNCHING}, str(error))
+        await self._move(nodes, NodeState.FAILED, UNBOOTED, str(error))
 
     async def _settle_up(self, part: Part) -> None:
         """Enough nodes run: return what is too much; or some go on booting, and are told as ``pending``."""
@@ -261,14 +290,12 @@ class _Launch:
             log.warning("%d machines could not be returned; `ogc sync` goes on with them: %s", len(moved), error)
 
     async def _move(
-        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: set[NodeState], reason: str
+        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: Collection[NodeState], reason: str
     ) -> list[NodeSnapshot]:
-        ids = [node.id for node in nodes]
-        moved = await move_nodes(self.context.engine, ids, to=to, came_from=came_from, reason=reason)
-        there = [node for node in nodes if node.id in moved]
-        for node in there:
-            self.context.tell_moved(node, to, reason=reason)
-        return there
+        return await move(self._ledger(), nodes, to, came_from=came_from, reason=reason)
+
+    def _ledger(self) -> Ledger:
+        return Ledger.of(self.context, self.claim.hold)
 
     def _batching(self) -> Batching:
         return batching_of(self.context.engine, self.context.user)
@@ -285,28 +312,11 @@ class _Launch:
         checked = wave.part.checked
         return next_offer(offers(checked.layout), (*wave.tried, wave.offer), self._is_hole(checked))
 
-    def _watch_of(self, part: Part, watches: TaskGroup) -> Watch:
-        provider = part.checked.provider
-        if id(provider) not in self._watches:
-            watch = Watch(
-                provider,
-                owner=self.context.user.slug,
-                scope=self.context.user.scope,
-                interval_s=self.context.settings.ogc_poll_s,
-                judge=lambda node, seen: judge_boot(provider, node, seen),
-                settle=self._settle,
-            )
-            self._watches[id(provider)] = watch
-            watches.start_soon(watch.run)
-        return self._watches[id(provider)]
-
     async def _settle(self, running: Mapping[int, Instance]) -> None:
-        moved = await record_running(self.context.engine, running)
-        for node_id in sorted(moved):
-            address = running[node_id].public_ip or running[node_id].private_ip
-            self.context.tell_moved(self._nodes[node_id], NodeState.RUNNING, address=address)
-        for part in {id(self._parts[node_id]): self._parts[node_id] for node_id in moved}.values():
-            part.arrive([node_id for node_id in sorted(moved) if self._parts[node_id] is part])
+        moved = await arrive(self._ledger(), [self._nodes[node_id] for node_id in running], running)
+        self._nodes.update({node.id: node for node in moved})
+        for part in {id(part): part for part in (self._parts[node.id] for node in moved)}.values():
+            self.arrived(part.arrive([node.id for node in moved if self._parts[node.id] is part]))
 
 
 def _with_instance(node: NodeSnapshot, instance: Instance) -> NodeSnapshot:

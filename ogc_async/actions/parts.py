@@ -32,11 +32,13 @@ class Part:
         """All of the part's nodes, spares included."""
         return [node.id for _, nodes in self.shares for node in nodes]
 
-    def arrive(self, node_ids: Iterable[int]) -> None:
-        """Nodes run; once there are enough of them, nobody waits for the others."""
+    def arrive(self, node_ids: Iterable[int]) -> list[int]:
+        """Nodes run; those of them that are wanted. Once there are enough, the launch waits for no more."""
+        before = len(self.up)
         self.up += node_ids
         if self.quorum <= len(self.up) < len(self.node_ids):
             self.scope.cancel()
+        return self.up[before : self.wanted]
 
 
 @dataclass(frozen=True, slots=True)

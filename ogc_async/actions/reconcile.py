@@ -15,20 +15,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ogc_async.actions.claims import Claim, claiming, worker_ids
 from ogc_async.actions.context import Context, failure
-from ogc_async.actions.lease import Lease
-from ogc_async.actions.watch import Watch, judge_boot
+from ogc_async.actions.transitions import UNBOOTED, Ledger, adopt, arrive, move
+from ogc_async.actions.watch import judge_boot, watching
 from ogc_async.aio.gather import gather_all
-from ogc_async.db.leases import find_leases
+from ogc_async.db.claims import find_workers, forget_workers
 from ogc_async.db.nodes import (
     find_emptied,
     find_forgotten,
     find_nodes,
     find_places,
-    get_nodes,
-    move_nodes,
-    record_instances,
-    record_running,
 )
 from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import DeadlineExceeded, OgcError, PlanOutdated, ProviderError, SettingsError
@@ -75,18 +72,19 @@ async def plan_sync(layouts: Sequence[Layout], context: Context) -> SyncPlan:
 
 async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPlan | None) -> SyncResult:
     """Bring cloud, database and the layouts' scale together. Raises ``PlanOutdated`` where that is not ``expected``."""
-    async with Lease(context.engine, context.settings.ogc_lease_s) as lease:
+    async with claiming(context, "sync") as claim:
         await _outwait_the_dead(context)
         world = await _settled_look(layouts, context)
         plan = _diff(world, layouts, context)
         if expected is not None and plan != expected:
             raise PlanOutdated(_difference(expected, plan))
-        held = await lease.hold([change.node_id for change in plan.changes if change.node_id])
-        run = _Sync(context, lease, [each for each in plan.changes if not each.node_id or each.node_id in held], world)
+        held = await claim.take([change.node_id for change in plan.changes if change.node_id])
+        run = _Sync(context, claim, [each for each in plan.changes if not each.node_id or each.node_id in held], world)
         await run.recover()
         launched, torn_down = await run.scale(layouts)
         await run.release()
-        await interrupt_forsaken(context.engine, "its process ended before it")
+        await interrupt_forsaken(context.engine)
+        await forget_workers(context.engine)
     return SyncResult(plan, launched, torn_down, tuple(run.failures))
 
 
@@ -95,7 +93,7 @@ class _Sync:
     """One call of ``sync``: the changes that are ours to make, and what did not work."""
 
     context: Context
-    lease: Lease
+    claim: Claim
     changes: list[Change]
     world: World
     failures: list[NodeFailure | OgcError] = field(default_factory=list)
@@ -103,7 +101,7 @@ class _Sync:
     async def recover(self) -> None:
         """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
         nodes = {node.id: node for node in self.world.nodes}
-        await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, {NodeState.PLANNED, NodeState.LAUNCHING})
+        await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, UNBOOTED)
         await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING})
         async with anyio.create_task_group() as group:
             for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
@@ -123,7 +121,7 @@ class _Sync:
         surplus = [change.node_id for change in self._of(ChangeKind.REMOVE)]
         launched = await launch_nodes.launch_layouts(missing, self.context) if missing else LaunchResult()
         torn_down = (
-            await tear_down.tear_down_nodes(surplus, self.context, force=False, only_db=False, lease=self.lease)
+            await tear_down.tear_down_nodes(surplus, self.context, force=False, only_db=False, claim=self.claim)
             if surplus
             else TeardownResult()
         )
@@ -147,13 +145,14 @@ class _Sync:
         to: NodeState,
         came_from: Collection[NodeState],
     ) -> None:
-        by_reason: dict[str, list[int]] = {}
+        by_reason: dict[str, list[NodeSnapshot]] = {}
         for change in self._of(kind):
-            by_reason.setdefault(change.reason, []).append(change.node_id)
-        for reason, ids in by_reason.items():
-            moved = await move_nodes(self.context.engine, ids, to=to, came_from=came_from, reason=reason)
-            for node_id in sorted(moved):
-                self.context.tell_moved(nodes[node_id], to, reason=reason)
+            by_reason.setdefault(change.reason, []).append(nodes[change.node_id])
+        for reason, members in by_reason.items():
+            await move(self._ledger(), members, to, came_from=came_from, reason=reason)
+
+    def _ledger(self) -> Ledger:
+        return Ledger.of(self.context, self.claim.hold)
 
     async def _guarded(
         self, work: Callable[[Provider, list[Change]], Awaitable[None]], place: Place, changes: list[Change]
@@ -166,7 +165,7 @@ class _Sync:
 
     async def _finish(self, node_ids: list[int]) -> None:
         # Artifacts were fetched and teardown scripts run before the node was marked: only the end is missing.
-        result = await tear_down.tear_down_nodes(node_ids, self.context, force=True, only_db=False, lease=self.lease)
+        result = await tear_down.tear_down_nodes(node_ids, self.context, force=True, only_db=False, claim=self.claim)
         self.failures += [*result.failures, *result.leftovers]
 
     async def _reap(self, provider: Provider, changes: list[Change]) -> None:
@@ -186,29 +185,16 @@ class _Sync:
         """Go on where a launch broke off: note the machines, wait until they run."""
         by_id = {each.instance.id: each.instance for each in self.world.machines}
         found = {change.node_id: by_id[change.instance_id] for change in changes}
-        await record_instances(self.context.engine, found)
-        await move_nodes(
-            self.context.engine, list(found), to=NodeState.LAUNCHING, came_from={NodeState.PLANNED, NodeState.LAUNCHING}
-        )
-        nodes = {node.id: node for node in await get_nodes(self.context.engine, list(found))}
+        adopted = await adopt(self._ledger(), [node for node in self.world.nodes if node.id in found], found)
+        nodes = {node.id: node for node in adopted}
 
         async def settle(running: Mapping[int, Instance]) -> None:
-            for node_id in await record_running(self.context.engine, running):
-                address = running[node_id].public_ip or running[node_id].private_ip
-                self.context.tell_moved(nodes[node_id], NodeState.RUNNING, address=address)
+            await arrive(self._ledger(), [nodes[node_id] for node_id in running], running)
 
-        watch = Watch(
-            provider,
-            owner=self.context.user.slug,
-            scope=self.context.user.scope,
-            interval_s=self.context.settings.ogc_poll_s,
-            judge=lambda node, seen: judge_boot(provider, node, seen),
-            settle=settle,
-        )
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(watch.run)
-            verdicts = await watch.wait(list(nodes.values()), self.context.settings.ogc_boot_timeout_s)
-            watching.cancel_scope.cancel()
+        async with watching(
+            self.context, provider, judge=lambda node, seen: judge_boot(provider, node, seen), settle=settle
+        ) as watch:
+            verdicts = await watch.wait(adopted, self.context.settings.ogc_boot_timeout_s)
         for node_id, verdict in verdicts.items():
             if isinstance(verdict, OgcError):
                 await self._drop(provider, nodes[node_id], verdict)
@@ -216,10 +202,8 @@ class _Sync:
     async def _drop(self, provider: Provider, node: NodeSnapshot, error: OgcError) -> None:
         """A machine that died, or did not come up in time, is not kept."""
         self.failures.append(failure(node, error))
-        came_from = {NodeState.LAUNCHING}
         to = NodeState.TERMINATING if isinstance(error, DeadlineExceeded) else NodeState.FAILED
-        await move_nodes(self.context.engine, [node.id], to=to, came_from=came_from, reason=str(error))
-        self.context.tell_moved(node, to, reason=str(error))
+        await move(self._ledger(), [node], to, came_from={NodeState.LAUNCHING}, reason=str(error))
         if to is NodeState.TERMINATING and node.instance_id:
             await provider.terminate([node.instance_id])
 
@@ -228,10 +212,11 @@ async def _outwait_the_dead(context: Context) -> None:
     """Wait, for a lease's length at most, until each process that holds nodes has shown that it lives, or let go."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + context.settings.ogc_lease_s
-    silent = await find_leases(context.engine)
+    ours = worker_ids(context.engine)
+    silent = {worker: until for worker, until in (await find_workers(context.engine)).items() if worker not in ours}
     while silent and loop.time() < deadline:
         await anyio.sleep(min(context.settings.ogc_poll_s, max(deadline - loop.time(), 0)))
-        renewed = await find_leases(context.engine)
+        renewed = await find_workers(context.engine)
         silent = {worker: until for worker, until in silent.items() if renewed.get(worker) == until}
 
 
@@ -243,7 +228,7 @@ async def _settled_look(layouts: Sequence[Layout], context: Context) -> World:
         if not doubts:
             return world
         youngest = max(node.heard_of_at for node in doubts if node.heard_of_at is not None)
-        left_s = (youngest + world.settle - datetime.now(UTC)).total_seconds()
+        left_s = (youngest + world.settle - world.now).total_seconds()
         await anyio.sleep(max(min(left_s, context.settings.ogc_poll_s), 0.01))
 
 
@@ -257,7 +242,7 @@ async def _look(layouts: Sequence[Layout], context: Context) -> World:
     machines = [each for part in listed for each in part]
     nodes = await find_nodes(context.engine, states=LIVE)
     return World(
-        now=datetime.now(UTC),
+        now=nodes[0].read_at or datetime.now(UTC) if nodes else datetime.now(UTC),
         settle=timedelta(seconds=context.settings.ogc_settle_s),
         nodes=nodes,
         machines=machines,

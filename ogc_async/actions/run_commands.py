@@ -5,53 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ogc_async.actions.context import Context
-from ogc_async.actions.fleet import Fleet
-from ogc_async.actions.record import Record
-from ogc_async.actions.scripting import Scripting
-from ogc_async.db.nodes import get_nodes
+from ogc_async.actions.context import AT_ONCE, Context, Terms
+from ogc_async.actions.crew import open_crew
 from ogc_async.deploy.run import run_command
 from ogc_async.deploy.scripts import read_scripts
 from ogc_async.errors import ScriptsError
 from ogc_async.ssh.connection import Session
 from ogc_async.types import DeployResult, NodeSnapshot, StepResult
 
+KIND = "exec"
+
 
 async def run_on_nodes(
-    node_ids: Sequence[int], command: str, context: Context, timeout_s: float | None
+    node_ids: Sequence[int], command: str, context: Context, timeout_s: float | None, terms: Terms = AT_ONCE
 ) -> list[DeployResult]:
     """Run one shell command on every node, in the login folder: a result a node, in the order asked."""
     _check(command)
-    nodes = await get_nodes(context.engine, node_ids)
-    async with Record(context, "exec", nodes=len(nodes)) as record:
-        fleet = Fleet(context, record)
-        scripting = Scripting(context, fleet, record)
+    async with open_crew(context, KIND, node_ids, terms) as crew:
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
             return await run_command(
                 session,
                 command,
-                env=scripting.environment(node),
-                limits=scripting.limits(node, timeout_s),
-                recorder=record.of(node),
+                env=crew.scripting.environment(node),
+                limits=crew.scripting.limits(node, timeout_s),
+                recorder=crew.record.of(node),
             )
 
-        return await fleet.run(nodes, work)
+        return await crew.fleet.run(crew.nodes, work)
 
 
-async def run_scripts_on_nodes(node_ids: Sequence[int], folder: Path, context: Context) -> list[DeployResult]:
+async def run_scripts_on_nodes(
+    node_ids: Sequence[int], folder: Path, context: Context, terms: Terms = AT_ONCE
+) -> list[DeployResult]:
     """Push another folder of scripts to every node and run it, as a deploy would."""
-    nodes = await get_nodes(context.engine, node_ids)
     scripts = read_scripts(folder, base=folder)
-    async with Record(context, "exec", nodes=len(nodes)) as record:
-        fleet = Fleet(context, record)
-        scripting = Scripting(context, fleet, record)
-        await scripting.see_everyone([scripts])
+    async with open_crew(context, KIND, node_ids, terms) as crew:
+        await crew.scripting.see_everyone([scripts])
 
         async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
-            return await scripting.push_and_run(node, session, scripts)
+            return await crew.scripting.push_and_run(node, session, scripts)
 
-        return await fleet.run(nodes, work)
+        return await crew.fleet.run(crew.nodes, work)
 
 
 def _check(command: str) -> None:

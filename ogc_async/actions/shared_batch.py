@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ogc_async.actions.preflight import Checked
+from ogc_async.actions.transitions import Ledger, begin_launch
 from ogc_async.actions.watch import describe_request
 from ogc_async.aio.singleflight import SingleFlight
-from ogc_async.db import Engine
-from ogc_async.db.nodes import record_asked, record_instances
+from ogc_async.db.nodes import record_instances
 from ogc_async.errors import ProviderError, Throttled
 from ogc_async.plan import Batch, find_instances, launch_request, offers
 from ogc_async.ssh.hostkeys import new_host_key
@@ -31,9 +31,9 @@ class SharedBatch:
     nowhere else, and is forgotten with the batch.
     """
 
-    def __init__(self, engine: Engine, user: UserSnapshot, batch: Batch, checked: Checked) -> None:
+    def __init__(self, ledger: Ledger, user: UserSnapshot, batch: Batch, checked: Checked) -> None:
         self.batch = batch
-        self._engine = engine
+        self._ledger = ledger
         self._user = user
         self._checked = checked
         self._host_key = new_host_key() if checked.can_inject else None
@@ -75,7 +75,7 @@ class SharedBatch:
     async def _begin(self) -> set[int]:
         # On record before the call: should this process die, whoever adopts the machines knows them by it.
         public = self._host_key.public if self._host_key else None
-        return await record_asked(self._engine, [node.id for node in self._nodes], public)
+        return {node.id for node in await begin_launch(self._ledger, self._nodes, public)}
 
     async def _ask(self, prepared: Prepared) -> Mapping[int, Instance | ProviderError]:
         begun = await self.begin()
@@ -83,7 +83,7 @@ class SharedBatch:
         outcome = dict(zip(self.batch.names, await self._call(prepared), strict=True))
         answers = {node_id: outcome[name] for name, node_id in ours.items()}
         await record_instances(
-            self._engine, {node_id: each for node_id, each in answers.items() if isinstance(each, Instance)}
+            self._ledger.engine, {node_id: each for node_id, each in answers.items() if isinstance(each, Instance)}
         )
         # A batch is asked for as a whole, also where a node of it was taken back before.
         unwanted = [each.id for name, each in outcome.items() if isinstance(each, Instance) and name not in ours]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import anyio
 
-from ogc_async.actions.context import ARTIFACTS, Context, failure
+from ogc_async.actions.claims import Claim, claiming
+from ogc_async.actions.context import ARTIFACTS, AT_ONCE, Context, Terms, failure
 from ogc_async.actions.fleet import Fleet
-from ogc_async.actions.lease import Lease
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
-from ogc_async.actions.watch import Verdict, Watch, describe_request
-from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes, move_nodes, record_instances
+from ogc_async.actions.transitions import Ledger, move
+from ogc_async.actions.watch import Verdict, describe_request, watching
+from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes, record_instances
 from ogc_async.errors import OgcError, ProviderError, RemoteError, ResourceInUse, StaleNode
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
@@ -39,23 +40,29 @@ RELEASE_TRIES = 8
 
 
 async def tear_down_nodes(
-    node_ids: Sequence[int], context: Context, *, force: bool, only_db: bool, lease: Lease | None = None
+    node_ids: Sequence[int],
+    context: Context,
+    *,
+    force: bool,
+    only_db: bool,
+    claim: Claim | None = None,
+    terms: Terms = AT_ONCE,
 ) -> TeardownResult:
     """End every node: the ids that are gone, and why the others are not. A node that is gone already is done.
 
-    Nodes that another process works on are waited for as long as that one may be dead; ``lease`` is the caller's own.
+    ``claim`` is the caller's own; ``terms`` say what becomes of nodes that another process works on.
     """
-    if lease is None:
-        async with Lease(context.engine, context.settings.ogc_lease_s) as own:
-            return await tear_down_nodes(node_ids, context, force=force, only_db=only_db, lease=own)
-    # An id that no node has is told at once: nobody could ever hold it.
+    if claim is None:
+        async with claiming(context, "teardown", terms) as own:
+            return await tear_down_nodes(node_ids, context, force=force, only_db=only_db, claim=own, terms=terms)
+    # An id that no node has is told at once; and our own claim hides how long the last holder lived.
     before = await get_nodes(context.engine, node_ids)
-    held = await lease.hold(node_ids, patience_s=context.settings.ogc_lease_s)
+    held = await claim.take(node_ids, terms)
     asked = await get_nodes(context.engine, node_ids)
-    # Our own hold hides how long the last one lived.
-    others = {node.id: node.lease_until for node in before if node.lease_until and node.worker != lease.worker}
-    run = _Teardown(context, others)
-    run.failures.update({node.id: failure(node, _in_use(node)) for node in asked if node.id not in held})
+    others = {node.id: node.lease_until for node in before if node.lease_until and node.worker != claim.worker}
+    run = _Teardown(context, claim, others)
+    busy = await claim.busy(asked)
+    run.failures.update({node.id: failure(node, busy[node.id]) for node in asked if node.id in busy})
     nodes = [node for node in asked if node.id in held]
     if only_db:
         await run.forget(nodes)
@@ -66,15 +73,26 @@ async def tear_down_nodes(
     async with anyio.create_task_group() as group:
         for members in _by_provider(live).values():
             group.start_soon(run.end, members)
-    await run.release({_firewall_of(node) for node in nodes if node.id in run.gone})
+    run.leftovers += await release_layouts({_firewall_of(node) for node in nodes if node.id in run.gone}, context)
     return run.result(asked)
 
 
 async def release_layouts(layouts: Collection[Firewall], context: Context) -> list[OgcError]:
     """Remove firewalls and key pairs of these layouts, where no node of theirs is live; what could not be removed."""
-    run = _Teardown(context, {})
-    await run.release(layouts)
-    return run.leftovers
+    if not layouts:
+        return []
+    in_use = {_firewall_of(node) for node in await find_nodes(context.engine, states=LIVE)}
+    unused = sorted(set(layouts) - in_use)
+    leftovers: list[OgcError] = []
+
+    async def release(firewall: Firewall) -> None:
+        if (error := await _release(firewall, context)) is not None:
+            leftovers.append(error)
+
+    async with anyio.create_task_group() as group:
+        for each in unused:
+            group.start_soon(release, each)
+    return leftovers
 
 
 @dataclass(slots=True)
@@ -82,8 +100,9 @@ class _Teardown:
     """One call of ``teardown``: who is gone, who is not and why."""
 
     context: Context
+    claim: Claim
     held_until: Mapping[int, datetime]
-    """When other processes' leases of these nodes ran out, or were to."""
+    """Until when other processes were believed to live that held these nodes."""
     gone: set[int] = field(default_factory=set)
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     leftovers: list[OgcError] = field(default_factory=list)
@@ -99,12 +118,13 @@ class _Teardown:
 
     async def forget(self, nodes: Sequence[NodeSnapshot]) -> None:
         """Mark the rows only; the machines, if any, are somebody else's business from now on."""
-        await self._move(nodes, NodeState.TERMINATED, frozenset(NodeState) - {NodeState.TERMINATED}, FORGOTTEN)
+        came_from = frozenset(NodeState) - {NodeState.TERMINATED}
+        await move(self._ledger(), nodes, NodeState.TERMINATED, came_from=came_from, reason=FORGOTTEN)
         self.gone.update(node.id for node in nodes)
 
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
-        async with Record(self.context, "teardown", nodes=len(nodes)) as record:
+        async with Record(self.context, "teardown", self.claim.hold, nodes=len(nodes)) as record:
             fleet = Fleet(self.context, record)
             scripting = Scripting(self.context, fleet, record)
             running = [node for node in nodes if node.state is NodeState.RUNNING]
@@ -147,22 +167,13 @@ class _Teardown:
         try:
             provider = self.context.provider_of(nodes[0])
             nodes = self._set_doubtful_aside(await self._find_unrecorded(provider, nodes))
-            await self._move(nodes, NodeState.TERMINATING, LIVE - {NodeState.TERMINATING})
+            await move(self._ledger(), nodes, NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING})
             waiting = await self._terminate(provider, nodes)
             await self._confirm(provider, waiting)
         except OgcError as error:
             for node in nodes:
                 if node.id not in self.gone:
                     self.failures.setdefault(node.id, failure(node, error))
-
-    async def release(self, layouts: Collection[Firewall]) -> None:
-        """Remove firewall and key pair of each of these layouts whose last node is gone."""
-        if not layouts:
-            return
-        in_use = {_firewall_of(node) for node in await find_nodes(self.context.engine, states=LIVE)}
-        async with anyio.create_task_group() as group:
-            for each in sorted(set(layouts) - in_use):
-                group.start_soon(self._release, *each)
 
     async def _find_unrecorded(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """A launch whose reply was lost left rows without an instance id: their tokens find the machines."""
@@ -195,8 +206,8 @@ class _Teardown:
     def _set_doubtful_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Nodes without a machine whose launch call is too young to be sure of that stay as they are."""
         settle_s = self.context.settings.ogc_settle_s
-        settled = datetime.now(UTC) - timedelta(seconds=settle_s)
-        doubtful = [node for node in nodes if _is_doubtful(node, settled, self.held_until.get(node.id))]
+        settle = timedelta(seconds=settle_s)
+        doubtful = [node for node in nodes if _is_doubtful(node, settle, self.held_until.get(node.id))]
         for node in doubtful:
             message = f"{node.name}: its launch call is too recent to rule a machine out; try again in {settle_s:g} s"
             self.failures[node.id] = failure(node, StaleNode(message))
@@ -210,25 +221,17 @@ class _Teardown:
         async def settle(ended: Mapping[int, Instance]) -> None:
             await self._mark_gone([by_id[node_id] for node_id in ended])
 
-        watch = Watch(
-            provider,
-            owner=self.context.user.slug,
-            scope=self.context.user.scope,
-            interval_s=self.context.settings.ogc_poll_s,
-            judge=judge_end,
-            settle=settle,
-        )
         verdicts: dict[int, Instance | OgcError] = {}
 
         async def wait(members: Sequence[NodeSnapshot], timeout_s: float) -> None:
             verdicts.update(await watch.wait(members, timeout_s))
 
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(watch.run)
-            async with anyio.create_task_group() as waiting:
-                for timeout_s, members in self._by_patience(nodes).items():
-                    waiting.start_soon(wait, members, timeout_s)
-            watching.cancel_scope.cancel()
+        async with (
+            watching(self.context, provider, judge=judge_end, settle=settle) as watch,
+            anyio.create_task_group() as waiting,
+        ):
+            for timeout_s, members in self._by_patience(nodes).items():
+                waiting.start_soon(wait, members, timeout_s)
         for node_id, verdict in verdicts.items():
             if isinstance(verdict, OgcError):
                 self.failures[node_id] = failure(by_id[node_id], verdict)
@@ -242,32 +245,28 @@ class _Teardown:
         return groups
 
     async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
-        await self._move(nodes, NodeState.TERMINATED, LIVE)
+        await move(self._ledger(), nodes, NodeState.TERMINATED, came_from=LIVE)
         self.gone.update(node.id for node in nodes)
 
-    async def _move(
-        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: Iterable[NodeState], reason: str | None = None
-    ) -> None:
-        ids = [node.id for node in nodes]
-        moved = await move_nodes(self.context.engine, ids, to=to, came_from=frozenset(came_from), reason=reason)
-        for node in nodes:
-            if node.id in moved:
-                self.context.tell_moved(node, to)
+    def _ledger(self) -> Ledger:
+        return Ledger.of(self.context, self.claim.hold)
 
-    async def _release(self, provider_name: str, region: str, layout: str) -> None:
-        for attempt in range(RELEASE_TRIES):
-            try:
-                provider = self.context.providers.get(provider_name, region)
-                await provider.release(layout, owner=self.context.user.slug, scope=self.context.user.scope)
-                return
-            except ResourceInUse as error:
-                if attempt == RELEASE_TRIES - 1:
-                    self.leftovers.append(error)
-                    return
-                await anyio.sleep(min(0.5 * 2**attempt, 8))
-            except OgcError as error:
-                self.leftovers.append(error)
-                return
+
+async def _release(firewall: Firewall, context: Context) -> OgcError | None:
+    provider_name, region, layout = firewall
+    for attempt in range(RELEASE_TRIES):
+        try:
+            provider = context.providers.get(provider_name, region)
+            await provider.release(layout, owner=context.user.slug, scope=context.user.scope)
+        except ResourceInUse as error:
+            if attempt == RELEASE_TRIES - 1:
+                return error
+            await anyio.sleep(min(0.5 * 2**attempt, 8))
+        except OgcError as error:
+            return error
+        else:
+            return None
+    return None
 
 
 def judge_end(_node: NodeSnapshot, seen: Instance | None) -> Verdict:
@@ -279,13 +278,10 @@ def _firewall_of(node: NodeSnapshot) -> Firewall:
     return node.provider, node.region, node.layout
 
 
-def _in_use(node: NodeSnapshot) -> StaleNode:
-    return StaleNode(f"{node.name}: another process works on it; try again when that has ended")
-
-
-def _is_doubtful(node: NodeSnapshot, settled: datetime, held_until: datetime | None) -> bool:
-    """A launch call may have been sent after ``settled``, and its machine not be visible yet."""
-    is_young = any(each is not None and each > settled for each in (node.updated_at, held_until))
+def _is_doubtful(node: NodeSnapshot, settle: timedelta, held_until: datetime | None) -> bool:
+    """A launch call may have been sent less than ``settle`` before the node was read, its machine not visible yet."""
+    heard_of = [each for each in (node.updated_at, held_until) if each is not None]
+    is_young = node.read_at is not None and any(each > node.read_at - settle for each in heard_of)
     return node.instance_id is None and node.state in (NodeState.LAUNCHING, NodeState.TERMINATING) and is_young
 
 

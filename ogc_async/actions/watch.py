@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import anyio
 
+from ogc_async.actions.context import Context
+from ogc_async.aio.gather import unwrapped_group
 from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, ProviderError
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
@@ -117,6 +120,24 @@ class Watch:
                 self._waiters.pop(node_id, None)
                 if not waiter.answer.done():
                     waiter.answer.set_result(verdict)
+
+
+@asynccontextmanager
+async def watching(context: Context, provider: Provider, *, judge: Judge, settle: Settle) -> AsyncIterator[Watch]:
+    """A watch of the user's machines at one provider, which runs while the block does."""
+    watch = Watch(
+        provider,
+        owner=context.user.slug,
+        scope=context.user.scope,
+        interval_s=context.settings.ogc_poll_s,
+        judge=judge,
+        settle=settle,
+    )
+    with unwrapped_group():
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch.run)
+            yield watch
+            group.cancel_scope.cancel()
 
 
 def pause_s(interval_s: float, waited_s: float, *, has_news: bool) -> float:

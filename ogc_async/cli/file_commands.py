@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ogc_async.cli.options import All, OfLayout, WithTag
+from ogc_async.cli.options import All, OfLayout, TakeOver, Wait, WithTag
 from ogc_async.cli.registry import command
 from ogc_async.lazy import lazy_module
 
@@ -39,9 +39,13 @@ def push_files(
     to: Annotated[
         str | None, typer.Option("--to", metavar="FOLDER", help="Folder on the nodes, from the login home.")
     ] = None,
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
 ) -> int:
     """Put files of this machine on running nodes; what a node holds already is not sent again."""
-    return file_work.push_files(files, fleet_work.selection(node, layout, tag, is_all=every), to)
+    return file_work.push_files(
+        files, fleet_work.selection(node, layout, tag, is_all=every), to, fleet_work.terms(wait, take_over=take_over)
+    )
 
 
 def pull_files(
@@ -53,9 +57,16 @@ def pull_files(
     tag: WithTag = None,
     every: All = False,
     into: Into = Path(),
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
 ) -> int:
     """Fetch files and folders from running nodes, each node's into a folder of its name."""
-    return file_work.pull_files(patterns, fleet_work.selection(node, layout, tag, is_all=every), into)
+    return file_work.pull_files(
+        patterns,
+        fleet_work.selection(node, layout, tag, is_all=every),
+        into,
+        fleet_work.terms(wait, take_over=take_over),
+    )
 
 
 def pull_artifacts(
@@ -64,6 +75,10 @@ def pull_artifacts(
     tag: WithTag = None,
     every: All = False,
     into: Into = Path("artifacts"),
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
 ) -> int:
     """Fetch what the nodes' layouts name as artifacts."""
-    return file_work.pull_artifacts(fleet_work.selection(node, layout, tag, is_all=every), into)
+    return file_work.pull_artifacts(
+        fleet_work.selection(node, layout, tag, is_all=every), into, fleet_work.terms(wait, take_over=take_over)
+    )

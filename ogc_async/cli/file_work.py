@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ogc_async import actions
-from ogc_async.actions.context import default_app
+from ogc_async.actions.context import Terms, default_app
 from ogc_async.cli import report, show
 from ogc_async.cli.running import perform
 from ogc_async.cli.select import Selection, select_nodes
@@ -18,19 +18,33 @@ RUNNING = frozenset({NodeState.RUNNING})
 Copy = Callable[[list[int]], Coroutine[Any, Any, list[DeployResult]]]
 
 
-def push_files(files: Sequence[str], chosen: Selection, to: str | None) -> int:
+def push_files(files: Sequence[str], chosen: Selection, to: str | None, terms: Terms) -> int:
     """Send files."""
-    return _copy(chosen, "push", lambda ids: actions.push_files_async(ids, files, remote_path=to))
+    return _copy(
+        chosen,
+        "push",
+        lambda ids: actions.push_files_async(
+            ids, files, remote_path=to, wait_s=terms.wait_s, take_over=terms.is_taking_over
+        ),
+    )
 
 
-def pull_files(patterns: Sequence[str], chosen: Selection, into: Path) -> int:
+def pull_files(patterns: Sequence[str], chosen: Selection, into: Path, terms: Terms) -> int:
     """Fetch files."""
-    return _copy(chosen, "pull", lambda ids: actions.pull_files_async(ids, patterns, into))
+    return _copy(
+        chosen,
+        "pull",
+        lambda ids: actions.pull_files_async(ids, patterns, into, wait_s=terms.wait_s, take_over=terms.is_taking_over),
+    )
 
 
-def pull_artifacts(chosen: Selection, into: Path) -> int:
+def pull_artifacts(chosen: Selection, into: Path, terms: Terms) -> int:
     """Fetch artifacts."""
-    return _copy(chosen, "pull", lambda ids: actions.pull_artifacts_async(ids, into))
+    return _copy(
+        chosen,
+        "pull",
+        lambda ids: actions.pull_artifacts_async(ids, into, wait_s=terms.wait_s, take_over=terms.is_taking_over),
+    )
 
 
 def _copy(chosen: Selection, title: str, copy: Copy) -> int:

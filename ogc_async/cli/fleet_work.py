@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from ogc_async import actions
-from ogc_async.actions.context import default_app
+from ogc_async.actions.context import AT_ONCE, Terms, default_app
 from ogc_async.cli import canvas, report, show
 from ogc_async.cli.fold import Answer, Member, called, fold
 from ogc_async.cli.invocation import EXIT_FAILED, current
@@ -48,6 +48,11 @@ def selection(
     return Selection(tuple(words or ()), tuple(layouts or ()), tuple(tags or ()), tuple(states or ()), is_all)
 
 
+def terms(wait_s: float, *, take_over: bool, no_claim: bool = False) -> Terms:
+    """What a command's options say of nodes that another process works on."""
+    return Terms(wait_s=wait_s, is_taking_over=take_over, is_claiming=not no_claim)
+
+
 def launch(names: Sequence[str], files: Sequence[Path], *, with_deploy: bool, is_streamed: bool) -> int:
     """Launch layouts of the spec, then deploy to what came up."""
     app = default_app()
@@ -63,9 +68,9 @@ def launch(names: Sequence[str], files: Sequence[Path], *, with_deploy: bool, is
     return answer(body, lambda: None, ok=result.ok and all(results))
 
 
-def deploy(chosen: Selection, *, rerun: bool, is_streamed: bool) -> int:
+def deploy(chosen: Selection, *, rerun: bool, is_streamed: bool, terms: Terms) -> int:
     """Push and run the scripts of running nodes: those that did not pass before, or all again."""
-    results = _deploy(select_nodes(chosen, RUNNING), rerun=rerun, is_streamed=is_streamed)
+    results = _deploy(select_nodes(chosen, RUNNING), rerun=rerun, is_streamed=is_streamed, terms=terms)
     return answer(report.results_json(results), lambda: None, ok=all(results))
 
 
@@ -112,37 +117,54 @@ def list_nodes(chosen: Selection, *, has_gone: bool, export: Path | None) -> int
     return answer(report.nodes_json(nodes), lambda: show.nodes(nodes))
 
 
-def execute(command: str, chosen: Selection, *, timeout_s: float | None, is_diff: bool, is_streamed: bool) -> int:
+def execute(
+    command: str, chosen: Selection, *, timeout_s: float | None, is_diff: bool, is_streamed: bool, terms: Terms
+) -> int:
     """Run a command on running nodes."""
     nodes = select_nodes(chosen, RUNNING)
     ids = [node.id for node in nodes]
     results = _run(
-        nodes, "exec", lambda: actions.exec_async(ids, command, timeout_s=timeout_s), is_streamed=is_streamed
+        nodes,
+        "exec",
+        lambda: actions.exec_async(
+            ids,
+            command,
+            timeout_s=timeout_s,
+            wait_s=terms.wait_s,
+            take_over=terms.is_taking_over,
+            claim=terms.is_claiming,
+        ),
+        is_streamed=is_streamed,
     )
     return _answer_outputs(nodes, results, is_diff=is_diff, is_streamed=is_streamed)
 
 
-def execute_scripts(folder: Path, chosen: Selection, *, is_diff: bool, is_streamed: bool) -> int:
+def execute_scripts(folder: Path, chosen: Selection, *, is_diff: bool, is_streamed: bool, terms: Terms) -> int:
     """Push and run another folder of scripts."""
     nodes = select_nodes(chosen, RUNNING)
     ids = [node.id for node in nodes]
-    results = _run(nodes, "exec", lambda: actions.exec_scripts_async(ids, folder), is_streamed=is_streamed)
+    results = _run(
+        nodes,
+        "exec",
+        lambda: actions.exec_scripts_async(ids, folder, wait_s=terms.wait_s, take_over=terms.is_taking_over),
+        is_streamed=is_streamed,
+    )
     return _answer_outputs(nodes, results, is_diff=is_diff, is_streamed=is_streamed)
 
 
-def remove(chosen: Selection, *, force: bool, only_db: bool, yes: bool) -> int:
+def remove(chosen: Selection, *, force: bool, only_db: bool, yes: bool, terms: Terms) -> int:
     """Tear chosen nodes down."""
-    return _tear_down(select_nodes(chosen, LIVE), force=force, only_db=only_db, yes=yes)
+    return _tear_down(select_nodes(chosen, LIVE), force=force, only_db=only_db, yes=yes, terms=terms)
 
 
-def remove_all(*, force: bool, only_db: bool, yes: bool) -> int:
+def remove_all(*, force: bool, only_db: bool, yes: bool, terms: Terms) -> int:
     """Tear every node down; none is fine."""
     nodes = actions.nodes(states=LIVE, app=default_app())
     if not nodes:
         return answer(
             {"torn_down": [], "failures": [], "leftovers": []}, lambda: line("no nodes on record, nothing to do")
         )
-    return _tear_down(nodes, force=force, only_db=only_db, yes=yes)
+    return _tear_down(nodes, force=force, only_db=only_db, yes=yes, terms=terms)
 
 
 def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:
@@ -157,9 +179,16 @@ def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:
         raise typer.Abort
 
 
-def _deploy(nodes: Sequence[NodeSnapshot], *, is_streamed: bool, rerun: bool = False) -> list[DeployResult]:
+def _deploy(
+    nodes: Sequence[NodeSnapshot], *, is_streamed: bool, rerun: bool = False, terms: Terms = AT_ONCE
+) -> list[DeployResult]:
     ids = [node.id for node in nodes]
-    results = _run(nodes, "deploy", lambda: actions.deploy_async(ids, rerun=rerun), is_streamed=is_streamed)
+    results = _run(
+        nodes,
+        "deploy",
+        lambda: actions.deploy_async(ids, rerun=rerun, wait_s=terms.wait_s, take_over=terms.is_taking_over),
+        is_streamed=is_streamed,
+    )
     if not current.is_json:
         show.deploy_results(results, _layouts(nodes))
     return results
@@ -195,12 +224,14 @@ def _answer_outputs(
     return answer(report.results_json(results), shown, ok=all(results))
 
 
-def _tear_down(nodes: Sequence[NodeSnapshot], *, force: bool, only_db: bool, yes: bool) -> int:
+def _tear_down(nodes: Sequence[NodeSnapshot], *, force: bool, only_db: bool, yes: bool, terms: Terms) -> int:
     confirm(f"Tear down {_amount(nodes)}?", _targets(nodes), yes=yes)
     ids = [node.id for node in nodes]
     result = perform(
         default_app(),
-        lambda: actions.teardown_async(ids, force=force, only_db=only_db),
+        lambda: actions.teardown_async(
+            ids, force=force, only_db=only_db, wait_s=terms.wait_s, take_over=terms.is_taking_over
+        ),
         title="teardown",
         expected=len(ids),
         goal={"terminated"},

@@ -16,7 +16,17 @@ from ogc_async.types import NodeSnapshot, NodeState, UserSnapshot
 
 HERE = "./"
 PATHS = ("scripts", "folder")
-LEFT_OUT = {"id", "updated_at", "terminated_at", "worker", "lease_until"}
+LEFT_OUT = {
+    "id",
+    "updated_at",
+    "terminated_at",
+    "worker",
+    "lease_until",
+    "fence",
+    "claimed_for",
+    "claimed_at",
+    "read_at",
+}
 SHARED_SETTINGS = (
     "aws_region",
     "google_project",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ogc_async import actions, db
@@ -34,7 +33,7 @@ def export_env(file: Path) -> int:
     """Write the fleet to a file, or to stdout."""
     app = default_app()
     nodes = actions.nodes(states=LIVE)
-    held = [node for node in nodes if node.is_held(datetime.now(UTC))]
+    held = [node for node in nodes if node.is_held()]
     if held:
         raise StaleNode(f"a process works on {len(held)} nodes, {held[0].name} among them; try again when it has ended")
     text = hand_over(_user(), nodes, app.settings, Path.cwd())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import typer
 
@@ -58,9 +59,10 @@ def error_document(error: BaseException) -> dict[str, object]:
 def error_json(error: BaseException) -> dict[str, object]:
     """An error's kind and message, and what else it says of itself."""
     told: dict[str, object] = {"type": _kind(error), "message": message_of(error)}
-    for name in ("node", "provider", "operation", "code", "request_id", "retryable"):
+    for name in ("node", "holder", "claimed_for", "since", "provider", "operation", "code", "request_id", "retryable"):
         if isinstance(error, OgcError) and hasattr(error, name):
-            told[name] = getattr(error, name)
+            value = getattr(error, name)
+            told[name] = value.isoformat() if isinstance(value, datetime) else value
     if isinstance(error, SpecError):
         told["problems"] = [
             {"where": each.where, "message": each.message, "file": each.file, "line": each.line, "column": each.column}

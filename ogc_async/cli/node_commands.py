@@ -19,7 +19,9 @@ from ogc_async.cli.options import (
     OneNode,
     OnlyDb,
     Stream,
+    TakeOver,
     Timeout,
+    Wait,
     WithTag,
     Yes,
 )
@@ -86,10 +88,20 @@ def execute(
     timeout: Timeout = None,
     diff: Diff = False,
     stream: Stream = False,
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
+    no_claim: Annotated[bool, typer.Option("--no-claim", help="Run beside whatever goes on there.")] = False,
 ) -> int:
     """Run a command on running nodes; what they say is folded where it is the same."""
     chosen = fleet_work.selection(nodes, layout, tag, is_all=every)
-    return fleet_work.execute(shell_command, chosen, timeout_s=timeout, is_diff=diff, is_streamed=stream)
+    return fleet_work.execute(
+        shell_command,
+        chosen,
+        timeout_s=timeout,
+        is_diff=diff,
+        is_streamed=stream,
+        terms=fleet_work.terms(wait, take_over=take_over, no_claim=no_claim),
+    )
 
 
 def execute_scripts(
@@ -102,10 +114,14 @@ def execute_scripts(
     every: All = False,
     diff: Diff = False,
     stream: Stream = False,
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
 ) -> int:
     """Push another folder of scripts to running nodes and run it."""
     chosen = fleet_work.selection(nodes, layout, tag, is_all=every)
-    return fleet_work.execute_scripts(folder, chosen, is_diff=diff, is_streamed=stream)
+    return fleet_work.execute_scripts(
+        folder, chosen, is_diff=diff, is_streamed=stream, terms=fleet_work.terms(wait, take_over=take_over)
+    )
 
 
 def ssh(
@@ -138,12 +154,20 @@ def remove(
     force: Force = False,
     only_db: OnlyDb = False,
     yes: Yes = False,
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
 ) -> int:
     """Tear nodes down: artifacts, teardown script, machine, row."""
     chosen = fleet_work.selection(nodes, layout, tag, state)
-    return fleet_work.remove(chosen, force=force, only_db=only_db, yes=yes)
+    return fleet_work.remove(
+        chosen, force=force, only_db=only_db, yes=yes, terms=fleet_work.terms(wait, take_over=take_over)
+    )
 
 
-def remove_all(force: Force = False, only_db: OnlyDb = False, yes: Yes = False) -> int:
+def remove_all(
+    force: Force = False, only_db: OnlyDb = False, yes: Yes = False, wait: Wait = 0.0, take_over: TakeOver = False
+) -> int:
     """Tear every node down."""
-    return fleet_work.remove_all(force=force, only_db=only_db, yes=yes)
+    return fleet_work.remove_all(
+        force=force, only_db=only_db, yes=yes, terms=fleet_work.terms(wait, take_over=take_over)
+    )

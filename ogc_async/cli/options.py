@@ -12,8 +12,20 @@ from ogc_async.types import NodeState
 
 if TYPE_CHECKING:
     from ogc_async.cli import complete
+    from ogc_async.spec import fields
 else:
     complete = lazy_module("ogc_async.cli.complete")
+    fields = lazy_module("ogc_async.spec.fields")
+
+
+def _seconds(written: str | float) -> float:
+    """A duration as specs write it, in seconds. The value that stands where the option is left out is one already."""
+    if isinstance(written, float):
+        return written
+    try:
+        return fields.duration(0)(written).total_seconds()
+    except fields.Unfit as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _node_names(incomplete: str) -> list[str]:
@@ -45,7 +57,7 @@ Nodes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NODE",
-        help="Names or unique parts of them, globs, ids, ranges of ids (3-7).",
+        help="Names or unique parts, globs, ids, ranges (3-7).",
         show_default=False,
         autocompletion=_node_names,
     ),
@@ -82,3 +94,14 @@ Rerun = Annotated[bool, typer.Option("--rerun", help="Run every script again, no
 Timeout = Annotated[
     float | None, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="End the command after this long.")
 ]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="DURATION",
+        parser=_seconds,
+        help="Wait this long for busy nodes, e.g. 5m.",
+        show_default=False,
+    ),
+]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Take busy nodes from whoever works on them.")]

@@ -68,6 +68,9 @@ DEFS: Schema = {
         {"type": TEXT, "message": TEXT},
         {
             "node": TEXT,
+            "holder": TEXT,
+            "claimed_for": {"type": ["string", "null"]},
+            "since": MAYBE_TIME,
             "provider": TEXT,
             "operation": TEXT,
             "code": TEXT,

@@ -17,6 +17,8 @@ from ogc_async.cli.options import (
     Rerun,
     SpecFiles,
     Stream,
+    TakeOver,
+    Wait,
     WithDeploy,
     WithTag,
     Yes,
@@ -69,10 +71,12 @@ def deploy(
     every: All = False,
     rerun: Rerun = False,
     stream: Stream = False,
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
 ) -> int:
     """Push and run the scripts of running nodes; what passed before, unchanged, is skipped."""
     chosen = fleet_work.selection(nodes, layout, tag, is_all=every)
-    return fleet_work.deploy(chosen, rerun=rerun, is_streamed=stream)
+    return fleet_work.deploy(chosen, rerun=rerun, is_streamed=stream, terms=fleet_work.terms(wait, take_over=take_over))
 
 
 def status(

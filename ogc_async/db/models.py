@@ -1,4 +1,4 @@
-"""The tables: users, nodes with their actions (recorded steps) and milestones, and levels of the clouds' limits."""
+"""The tables: users, nodes with actions (recorded steps) and milestones, workers, and levels of clouds' limits."""
 
 from __future__ import annotations
 
@@ -121,6 +121,10 @@ class Node(Base):
     terminated_at: Mapped[datetime | None] = mapped_column(Moment)
     worker: Mapped[str | None] = mapped_column(String(64), index=True)
     lease_until: Mapped[datetime | None] = mapped_column(Moment)
+    """What processes of the release before go by: far away while a process of this one holds the node."""
+    fence: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    claimed_for: Mapped[str | None] = mapped_column(String(16))
+    claimed_at: Mapped[datetime | None] = mapped_column(Moment)
 
     user: Mapped[User] = relationship(back_populates="nodes")
     actions: Mapped[list[Action]] = relationship(
@@ -151,11 +155,31 @@ class Action(Base):
     started_at: Mapped[datetime] = mapped_column(Moment, default=now)
     finished_at: Mapped[datetime | None] = mapped_column(Moment)
     lease_until: Mapped[datetime | None] = mapped_column(Moment)
+    """As a node's."""
+    worker: Mapped[str | None] = mapped_column(String(64))
+    fence: Mapped[int | None] = mapped_column(BigInteger)
 
     node: Mapped[Node] = relationship(back_populates="actions")
 
     def __repr__(self) -> str:
         return f"<Action {self.id} {self.script} {self.state}>"
+
+
+class Worker(Base):
+    """A process that holds nodes, or one of its event loops: believed to live until ``beat_until``."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    login: Mapped[str] = mapped_column(String(200))
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    version: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime] = mapped_column(Moment)
+    beat_until: Mapped[datetime] = mapped_column(Moment)
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.login}@{self.host} {self.pid}>"
 
 
 class NodeMilestone(Base):

@@ -1,20 +1,20 @@
-"""The rows of nodes: planned, moved from state to state, looked up; one short transaction a call."""
+"""The rows of nodes: planned, completed, looked up; one short transaction a call."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, func, insert, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ogc_async.db.clock import database_now
 from ogc_async.db.engine import Engine
-from ogc_async.db.locking import update_in_order
-from ogc_async.db.models import Node, now
+from ogc_async.db.models import Moment, Node, Worker
 from ogc_async.errors import UnknownNode
 from ogc_async.types import LIVE, Instance, NodeSnapshot, NodeState
 
@@ -25,22 +25,36 @@ CHUNK = 1000
 
 FORGOTTEN = "only the row was to go; the machine was left alone"
 
+UNTIL_LET_GO = datetime(9000, 1, 1, tzinfo=UTC)
+"""The lease of a node that a worker holds: no process of the release before takes it for run out."""
+
+_HELD_UNTIL = func.coalesce(Worker.beat_until, case((Node.lease_until < UNTIL_LET_GO, Node.lease_until)))
+_READ_AS: dict[str, ColumnElement[Any]] = {
+    # As it is written: `_snapshots` parses it.
+    "spec": cast(Node.spec, Text),
+    "lease_until": type_coerce(_HELD_UNTIL, Moment()),
+    "read_at": database_now(),
+}
 NODES = select(
     *(
-        # As it is written: `_snapshots` parses it.
-        cast(Node.spec, Text).label("spec") if each.name == "spec" else getattr(Node, each.name)
+        _READ_AS[each.name].label(each.name) if each.name in _READ_AS else getattr(Node, each.name)
         for each in fields(NodeSnapshot)
     )
-)
+).outerjoin_from(Node, Worker, Worker.id == Node.worker)
 NODES_IN_ORDER = NODES.order_by(Node.id)
 NODES_BY_ID = NODES.where(Node.id.in_(bindparam("ids", expanding=True)))
 UNPINNED = Node.host_key.is_(None)
-MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
+# Many sets of parameters for one statement: thousands of rows written out as VALUES take seconds to compile.
+PLANS = (
+    insert(Node.__table__)  # type: ignore[arg-type]  # a mapped class's table is a Table
+    .values(created_at=database_now(), updated_at=database_now(), claimed_at=database_now())
+    .returning(Node.name, Node.id, Node.created_at)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDraft:
-    """A node that is to be: everything known before its launch. ``worker`` holds its row until ``lease_until``."""
+    """A node that is to be: everything known before its launch. ``worker``, if any, holds it for ``claimed_for``."""
 
     name: str
     layout: str
@@ -55,81 +69,30 @@ class NodeDraft:
     labels: Mapping[str, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     worker: str | None = None
-    lease_until: datetime | None = None
+    claimed_for: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The batch that a node goes on in, after its first one could not be fulfilled."""
-
-    token: str
-    launch_index: int
-    zone: str | None
+    @property
+    def fence(self) -> int:
+        """A row begins with its first claim, or with none."""
+        return 0 if self.worker is None else 1
 
 
 async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) -> list[NodeSnapshot]:
     """Put every draft on record as ``planned``, in one transaction; the nodes, in the order of the drafts."""
-    moment = now()
-    shared = {"user_id": user_id, "state": NodeState.PLANNED, "created_at": moment, "updated_at": moment}
+    shared = {"user_id": user_id, "state": NodeState.PLANNED}
     rows = [_plain(draft) | shared for draft in drafts]
-    # Many sets of parameters for one statement: thousands of rows written out as VALUES take seconds to compile.
-    statement = insert(Node.__table__).returning(Node.name, Node.id)  # type: ignore[arg-type]  # a mapped class's table is a Table
-    ids: dict[str, int] = {}
+    made: dict[str, tuple[int, datetime]] = {}
     async with engine.transaction() as connection:
         for chunk in chunks(rows):
-            ids |= {row.name: row.id for row in await connection.execute(statement, chunk)}
+            made |= {name: (node_id, at) for name, node_id, at in await connection.execute(PLANS, chunk)}
     # All but the ids is known: to read thousands of rows again takes as long as to write them.
-    return [_planned(draft, ids[draft.name], moment) for draft in drafts]
-
-
-async def move_nodes(
-    engine: Engine,
-    node_ids: Collection[int],
-    *,
-    to: NodeState,
-    came_from: Collection[NodeState],
-    reason: str | None = None,
-) -> set[int]:
-    """Move the nodes that are still in a state of ``came_from``; an id that does not come back was moved by another."""
-    async with engine.transaction() as connection:
-        return await _move(connection, node_ids, to=to, came_from=came_from, reason=reason)
-
-
-async def record_asked(engine: Engine, node_ids: Collection[int], host_key: str | None) -> set[int]:
-    """Move these nodes from ``planned`` to ``launching``, with the host key that their machines are given, if any.
-
-    Answers the ids moved. No cloud has heard of the key before.
-    """
-    known = {} if host_key is None else {"host_key": host_key}
-    async with engine.transaction() as connection:
-        return await _move(
-            connection, node_ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}, reason=None, also=known
-        )
+    return [_planned(draft, *made[draft.name]) for draft in drafts]
 
 
 async def record_instances(engine: Engine, instances: Mapping[int, Instance]) -> None:
     """Note which machine is which node's, by node id."""
     async with engine.transaction() as connection:
-        await _update_each(connection, {node_id: _machine(each) for node_id, each in instances.items()})
-
-
-async def record_running(engine: Engine, instances: Mapping[int, Instance]) -> set[int]:
-    """Move these nodes from ``launching`` to ``running``, with their machines' addresses; the ids moved."""
-    came_from = {NodeState.LAUNCHING}
-    async with engine.transaction() as connection:
-        moved = await _move(connection, instances, to=NodeState.RUNNING, came_from=came_from, reason=None)
-        await _update_each(connection, {node_id: _machine(instances[node_id]) for node_id in moved})
-    return moved
-
-
-async def renew_tokens(engine: Engine, renewals: Mapping[int, Renewal]) -> set[int]:
-    """Plan nodes anew, without a machine or what was known of one, under another token; the ids moved."""
-    came_from = {NodeState.PLANNED, NodeState.LAUNCHING}
-    async with engine.transaction() as connection:
-        moved = await _move(connection, renewals, to=NodeState.PLANNED, came_from=came_from, reason=None)
-        values = {node_id: asdict(renewals[node_id]) | {"instance_id": None, "host_key": None} for node_id in moved}
-        await _update_each(connection, values)
-    return moved
+        await update_each(connection, {node_id: machine_values(each) for node_id, each in instances.items()})
 
 
 async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
@@ -141,13 +104,13 @@ async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:
 async def pin_keys(connection: AsyncConnection, keys: Mapping[int, str]) -> None:
     """The same, within a transaction."""
     values = {node_id: {"host_key": key} for node_id, key in keys.items()}
-    await _update_each(connection, values, UNPINNED)
+    await update_each(connection, values, UNPINNED)
 
 
 async def set_usernames(engine: Engine, names: Mapping[int, str]) -> None:
     """Note the login users, known once the image is."""
     async with engine.transaction() as connection:
-        await _update_each(connection, {node_id: {"username": name} for node_id, name in names.items()})
+        await update_each(connection, {node_id: {"username": name} for node_id, name in names.items()})
 
 
 async def find_nodes(
@@ -169,11 +132,22 @@ async def find_nodes(
     return found if tag is None else [node for node in found if tag in node.tags]
 
 
-async def find_held(engine: Engine, worker: str) -> list[NodeSnapshot]:
-    """The nodes that this worker holds a lease on, oldest first."""
-    statement = NODES_IN_ORDER.where(Node.worker == worker)
+async def find_named(engine: Engine, names: Collection[str]) -> list[NodeSnapshot]:
+    """The nodes with these names, oldest first; a name that no node has is left out."""
+    found: list[NodeSnapshot] = []
     async with engine.reading() as connection:
-        return list(_snapshots((await connection.execute(statement)).mappings()))
+        for chunk in chunks(sorted(names)):
+            found += _snapshots((await connection.execute(NODES.where(Node.name.in_(chunk)))).mappings())
+    return sorted(found, key=lambda node: node.id)
+
+
+async def known_ids(engine: Engine, node_ids: Collection[int]) -> set[int]:
+    """Those of these ids that nodes have."""
+    known: set[int] = set()
+    async with engine.reading() as connection:
+        for chunk in chunks(sorted(node_ids)):
+            known.update((await connection.scalars(select(Node.id).where(Node.id.in_(chunk)))).all())
+    return known
 
 
 async def find_places(engine: Engine) -> set[tuple[str, str]]:
@@ -215,41 +189,21 @@ async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapsho
     return [found[node_id] for node_id in node_ids]
 
 
-async def _move(
-    connection: AsyncConnection,
-    node_ids: Iterable[int],
-    *,
-    to: NodeState,
-    came_from: Collection[NodeState],
-    reason: str | None,
-    also: Mapping[str, Any] | None = None,
-) -> set[int]:
-    """The one place where a state is written."""
-    moment = now()
-    values: dict[str, Any] = {"state": to, "updated_at": moment, "reason": reason, **(also or {})}
-    if to in MOMENTS:
-        values[MOMENTS[to]] = moment
-    moved: set[int] = set()
-    for chunk in chunks(sorted(node_ids)):
-        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(came_from)))
-        moved.update((await connection.scalars(found.values(values).returning(Node.id))).all())
-    return moved
-
-
-async def _update_each(
+async def update_each(
     connection: AsyncConnection, values: Mapping[int, Mapping[str, Any]], *where: ColumnElement[bool]
 ) -> None:
     """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves."""
-    moment = now()
-    rows = [{"node_id": node_id, "updated_at": moment, **values[node_id]} for node_id in sorted(values)]
+    rows = [{"node_id": node_id, **values[node_id]} for node_id in sorted(values)]
     if rows:
         table = Node.__table__
         sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "node_id"}
+        sets["updated_at"] = database_now()
         found = update(table).where(table.c.id == bindparam("node_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
         await connection.execute(found.values(sets), rows)
 
 
-def _machine(instance: Instance) -> dict[str, Any]:
+def machine_values(instance: Instance) -> dict[str, Any]:
+    """What a row holds of its machine."""
     return {
         "instance_id": instance.id,
         "zone": instance.zone or None,
@@ -261,12 +215,14 @@ def _machine(instance: Instance) -> dict[str, Any]:
 
 def _plain(draft: NodeDraft) -> dict[str, Any]:
     values = {each.name: getattr(draft, each.name) for each in fields(draft)}
-    return values | {"tags": list(draft.tags), "labels": dict(draft.labels), "spec": dict(draft.spec)}
+    held = {"fence": draft.fence, "lease_until": UNTIL_LET_GO if draft.worker else None}
+    return values | held | {"tags": list(draft.tags), "labels": dict(draft.labels), "spec": dict(draft.spec)}
 
 
-def _planned(draft: NodeDraft, node_id: int, moment: datetime) -> NodeSnapshot:
+def _planned(draft: NodeDraft, node_id: int, at: datetime) -> NodeSnapshot:
     values = {each.name: getattr(draft, each.name) for each in fields(draft)} | {"tags": tuple(draft.tags)}
-    return NodeSnapshot(**values, id=node_id, state=NodeState.PLANNED, created_at=moment, updated_at=moment)
+    values |= dict.fromkeys(("created_at", "updated_at", "claimed_at", "read_at"), at)
+    return NodeSnapshot(**values, id=node_id, state=NodeState.PLANNED, fence=draft.fence)
 
 
 def _snapshots(rows: Iterable[RowMapping]) -> Iterator[NodeSnapshot]:

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Update,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ogc_async.db.clock import database_now
 from ogc_async.db.engine import Engine
+from ogc_async.db.holds import Hold, still_held
 from ogc_async.db.locking import update_in_order
-from ogc_async.db.models import Action, now
-from ogc_async.db.nodes import pin_keys
+from ogc_async.db.models import Action, Node, Worker
+from ogc_async.db.nodes import UNTIL_LET_GO, chunks, pin_keys
 from ogc_async.types import StepResult, StepState
 
 CHUNK = 1000
 DEPLOY = "deploy"
 """The kind of the steps that a later deploy goes on from."""
+FORSAKEN = "its process ended before it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,64 +76,124 @@ class ActionSnapshot:
     finished_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class StepEnd:
+    """How a step of a node ended."""
+
+    node_id: int
+    result: StepResult
+
+
 @dataclass(slots=True)
 class Notes:
     """What is to be written of a fleet's steps, in one transaction: by action id, but for what begins."""
 
-    lease_s: float
-    """How long the process of what begins or goes on is believed to live."""
     starts: list[StepStart] = field(default_factory=list)
     growth: dict[int, tuple[bytes, int]] = field(default_factory=dict)
-    ends: dict[int, StepResult] = field(default_factory=dict)
+    ends: dict[int, StepEnd] = field(default_factory=dict)
     host_keys: dict[int, str] = field(default_factory=dict)
     """Of nodes, by their ids."""
-    going_on: set[int] = field(default_factory=set)
-    """Steps whose process says that it still lives, by their ids."""
+    asked_after: set[int] = field(default_factory=set)
+    """Nodes of which only is asked whether they are still held."""
+
+    def node_ids(self) -> set[int]:
+        """The nodes that have to be held still for this to be written."""
+        return {start.node_id for start in self.starts} | {end.node_id for end in self.ends.values()} | self.asked_after
 
 
-async def write_notes(engine: Engine, notes: Notes) -> list[int]:
-    """Write all of it; returns the ids of the actions that began, in order."""
-    moment = now()
-    until = moment + timedelta(seconds=notes.lease_s)
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The ids of the actions that began, in order, 0 for one that did not; and the nodes that are held no more."""
+
+    started: list[int]
+    lost: frozenset[int]
+
+
+async def write_notes(engine: Engine, notes: Notes, hold: Hold) -> Written:
+    """Write all of it, but for steps of nodes that ``hold`` holds no more: another process works on those.
+
+    A hold that is not exclusive guards nothing.
+    """
     async with engine.transaction() as connection:
-        ids = await _insert(connection, [_started(start, moment, until) for start in notes.starts])
-        for statement, rows in (
-            (GOES_ON, [{"action_id": each, "lease_until": until} for each in sorted(notes.going_on)]),
-            (GROWS, _grown(notes.growth)),
-            (ENDS, [_ended(action_id, end, moment) for action_id, end in sorted(notes.ends.items())]),
-        ):
+        lost = await _lost(connection, notes, hold)
+        starts = [start for start in notes.starts if start.node_id not in lost]
+        began = iter(await _insert(connection, [_started(start, hold) for start in starts]))
+        ends = [(key, end.result) for key, end in sorted(notes.ends.items()) if end.node_id not in lost]
+        for statement, rows in ((GROWS, _grown(notes.growth)), (ENDS, [_ended(*end) for end in ends])):
             if rows:
                 await connection.execute(statement, rows)
         await pin_keys(connection, notes.host_keys)
-    return ids
+    return Written([0 if start.node_id in lost else next(began) for start in notes.starts], lost)
+
+
+async def _lost(connection: AsyncConnection, notes: Notes, hold: Hold) -> frozenset[int]:
+    node_ids = notes.node_ids()
+    if not node_ids or not hold.is_exclusive:
+        return frozenset()
+    return frozenset(node_ids - await still_held(connection, hold, node_ids))
 
 
 async def last_steps(engine: Engine, node_ids: Collection[int]) -> dict[int, dict[str, LastStep]]:
     """Of each node that was ever deployed to, every script's latest step, by node id and script."""
     found: dict[int, dict[str, LastStep]] = {}
     async with engine.reading() as connection:
-        for chunk in _chunked(node_ids):
+        for chunk in chunks(node_ids):
             for node_id, script, sha256, state in await connection.execute(LAST, {"node_ids": chunk}):
                 found.setdefault(node_id, {})[script] = LastStep(sha256, StepState(state))
     return found
 
 
-async def interrupt_forsaken(engine: Engine, reason: str) -> set[int]:
-    """Mark steps as interrupted whose process has been silent for longer than it said: the actions' ids."""
-    moment = now()
-    is_forsaken = or_(Action.lease_until.is_(None), Action.lease_until < moment)
-    values = {"state": StepState.INTERRUPTED, "error": reason, "finished_at": moment}
+async def interrupt_forsaken(engine: Engine) -> set[int]:
+    """Write as interrupted what reads so: steps of processes that are dead. The actions' ids."""
     async with engine.transaction() as connection:
-        found = update_in_order(Action, Action.state == StepState.RUNNING, is_forsaken)
-        return set((await connection.scalars(found.values(values).returning(Action.id))).all())
+        return await interrupt_steps(connection)
+
+
+async def interrupt_steps(connection: AsyncConnection, node_ids: Collection[int] | None = None) -> set[int]:
+    """The same within a transaction, and of these nodes only, if any are given."""
+    values = {"state": StepState.INTERRUPTED, "error": FORSAKEN, "finished_at": database_now()}
+    interrupted: set[int] = set()
+    for where in [()] if node_ids is None else [(Action.node_id.in_(chunk),) for chunk in chunks(node_ids)]:
+        found = update_in_order(Action, *where, is_forsaken()).values(values).returning(Action.id)
+        interrupted.update((await connection.scalars(found)).all())
+    return interrupted
+
+
+def is_forsaken() -> ColumnElement[bool]:
+    """A step that runs on record, and whose process is dead or was robbed of the node.
+
+    Steps of the release before are judged by a lease of their own.
+    """
+    lives = exists().where(Worker.id == Action.worker, Worker.beat_until > database_now())
+    holds = exists().where(Node.id == Action.node_id, Node.worker == Action.worker, Node.fence == Action.fence)
+    goes_on = or_(
+        and_(Action.worker.is_not(None), lives, or_(Action.fence.is_(None), holds)),
+        and_(Action.worker.is_(None), Action.lease_until > database_now()),
+    )
+    return and_(Action.state == StepState.RUNNING, not_(func.coalesce(goes_on, False)))
+
+
+def action_columns() -> list[ColumnElement[Any]]:
+    """What an :class:`ActionSnapshot` is made of; a step whose process is dead reads as interrupted."""
+    told = {"state": StepState.INTERRUPTED.value, "error": FORSAKEN}
+    return [
+        case((is_forsaken(), told[name]), else_=getattr(Action, name)).label(name)
+        if name in told
+        else getattr(Action, name)
+        for name in ActionSnapshot.__dataclass_fields__
+    ]
 
 
 async def node_actions(engine: Engine, node_id: int) -> list[ActionSnapshot]:
     """A node's actions, oldest first."""
-    columns = [getattr(Action, name) for name in ActionSnapshot.__dataclass_fields__]
     async with engine.reading() as connection:
-        rows = await connection.execute(select(*columns).where(Action.node_id == node_id).order_by(Action.id))
-        return [ActionSnapshot(**dict(row) | {"state": StepState(row["state"])}) for row in rows.mappings()]
+        rows = await connection.execute(select(*action_columns()).where(Action.node_id == node_id).order_by(Action.id))
+        return [snapshot_of(row) for row in rows.mappings()]
+
+
+def snapshot_of(row: RowMapping) -> ActionSnapshot:
+    """One row of :func:`action_columns`."""
+    return ActionSnapshot(**dict(row) | {"state": StepState(row["state"])})
 
 
 async def _insert(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -128,11 +205,15 @@ async def _insert(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
     return ids
 
 
-def _update(*names: str) -> Update:
-    """Gives each action its own values: one prepared statement, many sets of parameters."""
+def _update(*names: str, **values: Any) -> Update:
+    """Gives each action its own values, and all of them these: one prepared statement, many sets of parameters.
+
+    What runs no more is left as it is: its end was written by another process, which claimed the node.
+    """
     table = Action.__table__
-    found = update(table).where(table.c.id == bindparam("action_id"))  # type: ignore[arg-type]  # a mapped class's table is a Table
-    return found.values({name: bindparam(name) for name in names})
+    where = table.c.id == bindparam("action_id"), table.c.state == StepState.RUNNING
+    found = update(table).where(*where)  # type: ignore[arg-type]  # a mapped class's table is a Table
+    return found.values({name: bindparam(name) for name in names} | values)
 
 
 # Said often, and so worth to be built once.
@@ -143,14 +224,14 @@ LAST = select(Action.node_id, Action.script, Action.sha256, Action.state).where(
         .group_by(Action.node_id, Action.script)
     )
 )
-BEGINS = insert(Action).returning(Action.id)
-BEGINS_IN_ORDER = insert(Action).returning(Action.id, sort_by_parameter_order=True)
-GOES_ON = _update("lease_until")
-GROWS = _update("output", "output_bytes").where(Action.state == StepState.RUNNING)
-ENDS = _update("state", "exit_code", "signal", "output", "output_bytes", "seconds", "error", "finished_at")
+_STARTS = insert(Action.__table__).values(started_at=database_now())  # type: ignore[arg-type]  # as above
+BEGINS = _STARTS.returning(Action.id)
+BEGINS_IN_ORDER = _STARTS.returning(Action.id, sort_by_parameter_order=True)
+GROWS = _update("output", "output_bytes")
+ENDS = _update("state", "exit_code", "signal", "output", "output_bytes", "seconds", "error", finished_at=database_now())
 
 
-def _started(start: StepStart, moment: datetime, until: datetime) -> dict[str, Any]:
+def _started(start: StepStart, hold: Hold) -> dict[str, Any]:
     return {
         "node_id": start.node_id,
         "kind": start.kind,
@@ -159,8 +240,9 @@ def _started(start: StepStart, moment: datetime, until: datetime) -> dict[str, A
         "state": StepState.RUNNING,
         "output": b"",
         "output_bytes": 0,
-        "started_at": moment,
-        "lease_until": until,
+        "worker": hold.worker,
+        "fence": hold.fences.get(start.node_id),
+        "lease_until": UNTIL_LET_GO,
     }
 
 
@@ -168,7 +250,7 @@ def _grown(growth: Mapping[int, tuple[bytes, int]]) -> list[dict[str, Any]]:
     return [{"action_id": each, "output": output, "output_bytes": size} for each, (output, size) in growth.items()]
 
 
-def _ended(action_id: int, end: StepResult, moment: datetime) -> dict[str, Any]:
+def _ended(action_id: int, end: StepResult) -> dict[str, Any]:
     return {
         "action_id": action_id,
         "state": end.state,
@@ -178,10 +260,4 @@ def _ended(action_id: int, end: StepResult, moment: datetime) -> dict[str, Any]:
         "output_bytes": end.output_bytes,
         "seconds": end.seconds,
         "error": end.error,
-        "finished_at": moment,
     }
-
-
-def _chunked(ids: Collection[int]) -> list[list[int]]:
-    every = list(ids)
-    return [every[first : first + CHUNK] for first in range(0, len(every), CHUNK)]

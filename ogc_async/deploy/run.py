@@ -13,7 +13,7 @@ import anyio
 
 from ogc_async.deploy.reboot import Reopen, has_rebooted
 from ogc_async.deploy.steps import Step
-from ogc_async.errors import ConnectionLost
+from ogc_async.errors import ClaimLost, ConnectionLost
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.execute import Ended, Execution, Grew, run
 from ogc_async.ssh.output import Heard
@@ -31,7 +31,7 @@ class Recorder(Protocol):
     """Keeps the record of one node's steps."""
 
     async def started(self, script: str, sha256: str) -> int:
-        """A step begins; returns what the others are to be told by."""
+        """A step begins; returns what the others are to be told by. Raises ``ClaimLost`` where it must not begin."""
         ...
 
     async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
@@ -84,23 +84,27 @@ async def run_steps(
 ) -> tuple[StepResult, ...]:
     """Run the steps until one fails, or all of them unless ``is_stopping``; the results of those that ran.
 
-    The first one may be ``waiting`` on the node already. Raises :class:`StepsInterrupted` where the session breaks.
+    The first one may be ``waiting`` on the node already. Raises :class:`StepsInterrupted` where the session breaks, and
+    :class:`~ogc_async.errors.ClaimLost` where another process has taken the node: no further step is begun.
     ``reopen`` gives another one then, to find out whether the machine has rebooted.
     """
     results: list[StepResult] = []
     try:
-        for step in steps:
-            command = partial(run, session, step.command) if waiting is None else waiting.run
-            waiting = None
-            result = await _run_step(command, step, env, limits, recorder, reopen)
-            results.append(result)
-            if result.state in BROKEN:
-                raise StepsInterrupted(session.node, f"{result.error} ({step.script})", tuple(results))
-            if not result.ok and is_stopping:
-                break
-    finally:
-        with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
-            await recorder.written()
+        try:
+            for step in steps:
+                command = partial(run, session, step.command) if waiting is None else waiting.run
+                waiting = None
+                result = await _run_step(command, step, env, limits, recorder, reopen)
+                results.append(result)
+                if result.state in BROKEN:
+                    raise StepsInterrupted(session.node, f"{result.error} ({step.script})", tuple(results))
+                if not result.ok and is_stopping:
+                    break
+        finally:
+            with anyio.move_on_after(RECORD_TIMEOUT_S, shield=True):
+                await recorder.written()
+    except ClaimLost as lost:
+        raise ClaimLost(lost.node, tuple(results)) from lost
     return tuple(results)
 
 

@@ -9,11 +9,15 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ogc_async import sandbox as lazy
 from ogc_async.sandbox.enclosure import EnclosureMissing
-from ogc_async.sandbox.service import Sandbox
+from ogc_async.sandbox.isolation import isolate
 from ogc_async.sandbox.settings import SandboxSettings
+
+if TYPE_CHECKING:
+    from ogc_async.sandbox import Sandbox
 
 STOP_TIMEOUT_S = 20
 
@@ -21,6 +25,8 @@ STOP_TIMEOUT_S = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     options = _parser().parse_args(arguments)
+    # Before its libraries are imported, which read variables; its machines' scripts are not to meet the user's either.
+    isolate()
     try:
         return asyncio.run(_serve(_settings(options), prints_env=options.print_env, is_attached=options.attached))
     except (OSError, ValueError, EnclosureMissing) as error:
@@ -35,7 +41,7 @@ async def _serve(settings: SandboxSettings, *, prints_env: bool, is_attached: bo
         loop.add_signal_handler(number, stopped.set)
     if is_attached:
         loop.add_reader(sys.stdin, _hear_end, loop, stopped)
-    async with Sandbox(settings) as sandbox:
+    async with lazy.Sandbox(settings) as sandbox:
         _warn(sandbox)
         if prints_env:
             _print_env(sandbox)

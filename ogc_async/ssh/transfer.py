@@ -74,7 +74,7 @@ async def push(
         await push_by_sftp(session, files, remote_path, timeout_s)
         return replace(await _look(session, then, ahead, timeout_s), files=files)
     if done.exit_code != 0:
-        raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path}: {_why(done)}")
+        raise TransferFailed(session.node, f"pushing {len(files)} files to {remote_path}: {_why(done, timeout_s)}")
     return Pushed(files, _text(done.output))
 
 
@@ -126,7 +126,7 @@ async def pull(session: Session, patterns: Sequence[str], folder: Path, *, timeo
         if done.exit_code == NO_SUCH_COMMAND:
             return await pull_by_sftp(session, patterns, folder, timeout_s=timeout_s, limit=PULL_LIMIT)
         if done.exit_code != 0:
-            raise TransferFailed(session.node, f"fetching {', '.join(patterns)}: {_why(done)}")
+            raise TransferFailed(session.node, f"fetching {', '.join(patterns)}: {_why(done, timeout_s)}")
         if done.output_bytes > PULL_LIMIT:
             raise TransferFailed(
                 session.node, f"fetching {', '.join(patterns)}: more than {PULL_LIMIT} bytes; fetch less at once"
@@ -197,9 +197,9 @@ def _text(said: bytes) -> str:
     return said.decode("utf-8", "replace")
 
 
-def _why(done: Execution) -> str:
+def _why(done: Execution, timeout_s: float) -> str:
     if done.ended is Ended.TIMED_OUT:
-        return f"took longer than {done.seconds:.0f} s"
+        return f"took longer than {timeout_s:g} s"
     if done.ended is Ended.INTERRUPTED:
         return "the session broke"
     if done.ended is Ended.KILLED:

@@ -66,13 +66,23 @@ class NodeSnapshot:
     running_at: datetime | None = None
     terminated_at: datetime | None = None
     worker: str | None = None
+    fence: int = 0
+    claimed_for: str | None = None
+    claimed_at: datetime | None = None
     lease_until: datetime | None = None
+    """Until when ``worker`` is believed to live, by its last sign of life."""
+    read_at: datetime | None = field(default=None, compare=False)
+    """When this was read, by the database's clock, as all of these times."""
 
     @property
     def heard_of_at(self) -> datetime | None:
-        """Until when a cloud may have been asked for the node's machine: a lease runs on after its holder's death."""
+        """Latest moment at which a launch call for this node can still have been sent.
+
+        Its last write, or the moment until which its holder is believed to live, whichever is later.
+        """
         return max((each for each in (self.updated_at, self.lease_until) if each is not None), default=None)
 
-    def is_held(self, now: datetime) -> bool:
-        """A process that is believed to live works on the node."""
-        return self.worker is not None and self.lease_until is not None and self.lease_until > now
+    def is_held(self, now: datetime | None = None) -> bool:
+        """A process that is believed to live works on the node, ``now``, or at the moment of reading."""
+        at = now or self.read_at
+        return self.worker is not None and self.lease_until is not None and at is not None and self.lease_until > at

@@ -86,16 +86,21 @@ class TeardownResult(NodeIds):
 
 
 class UpResult(NodeIds):
-    """The ids of the nodes that came up, in the spec's order, and ``deployed``: how each of them was deployed to."""
+    """The ids of the nodes that came up, in the spec's order, and ``deployed``: how each of them was deployed to.
+
+    ``pending`` is as a launch tells it: nodes that still booted, and were not deployed to.
+    """
 
     def __init__(
         self,
         node_ids: Iterable[int] = (),
         failures: Iterable[NodeFailure] = (),
         deployed: Iterable[DeployResult] = (),
+        pending: Iterable[int] = (),
     ) -> None:
         super().__init__(node_ids, failures)
         self.deployed = tuple(deployed)
+        self.pending = tuple(pending)
 
     @property
     def ok(self) -> bool:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from platformdirs import user_cache_path
 
 from benchmarks import database, scale
 from benchmarks.contest import Contestant, ContestantFailed, at_the_gate, race
@@ -17,6 +16,7 @@ from benchmarks.environments import NoEnvironment
 from benchmarks.launch import race as launch
 from tests import programs
 from tests.cloud import bare_environment
+from tests.timing import HANGS_AFTER_S
 
 ROOT = Path(__file__).parents[2]
 HERE = "ogc_async"
@@ -47,7 +47,8 @@ def test_a_kill_in_the_middle_of_ours_leaves_no_machine_behind_and_of_a_script_a
     assert ours == {"machines at the kill": 4, "machines left behind": 0, "own cleanup": True}
     assert len(crash) == 2
     for each in crash.values():
-        assert 2 <= each["machines at the kill"] == each["machines left behind"]
+        # A call that was on its way when its caller was killed takes effect all the same.
+        assert 2 <= each["machines at the kill"] <= each["machines left behind"]
 
 
 def test_everybody_deploys_the_same_job_to_real_openssh_servers() -> None:
@@ -80,7 +81,7 @@ def test_both_databases_are_measured() -> None:
 )
 def test_a_contestant_that_breaks_off_is_told_with_its_own_words(tmp_path: Path, body: str, said: str) -> None:
     with pytest.raises(ContestantFailed, match=said):
-        race(_contestant(tmp_path, f"def race(job, _):\n    {body}\n"), {}, timeout_s=30)
+        race(_contestant(tmp_path, f"def race(job, _):\n    {body}\n"), {}, timeout_s=HANGS_AFTER_S)
 
 
 def test_a_contestant_whose_packages_can_not_be_had_is_told_as_its_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,16 +103,16 @@ def test_work_of_children_counts_as_the_contestants_own(tmp_path: Path) -> None:
     work = "import time\\nend = time.process_time() + 0.3\\nwhile time.process_time() < end: pass"
     # The one is waited for; the other is left to run on by a parent that ends at once.
     text = (
-        "import subprocess, sys, time\n"
+        "import os, subprocess, sys, time\n"
         "def race(job, _):\n"
         f'    subprocess.run([sys.executable, "-c", "{work}"])\n'
         f"    left = \"import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])\"\n"
-        f'    subprocess.run([sys.executable, "-c", left, "{work}\\ntime.sleep(30)"])\n'
-        "    time.sleep(1.5)\n"
+        f"    subprocess.run([sys.executable, \"-c\", left, \"{work}\\nopen('worked', 'w')\\ntime.sleep(600)\"])\n"
+        "    while not os.path.exists('worked'): time.sleep(0.01)\n"
     )
     with at_the_gate(_contestant(tmp_path, text), {}) as running:
         running.go()
-        lap = running.finish(30)
+        lap = running.finish(HANGS_AFTER_S)
     assert lap.cpu_s >= 0.55
 
 
@@ -133,8 +134,7 @@ def test_processes_on_one_database_are_refused_nothing_and_without_it_they_are(t
 
 
 def test_a_deploy_over_openssh_is_measured_and_stays_within_its_bounds(tmp_path: Path) -> None:
-    # The OpenSSH server that was fetched once serves all runs.
-    environment = bare_environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(user_cache_path("ogc-async").parent))
+    environment = bare_environment(HOME=str(tmp_path))
     words = [sys.executable, "-m", "benchmarks.deploy_scale", "--nodes", "24", "--servers", "6", "--json"]
     done = programs.run(words, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ from tests.acceptance.conftest import Ogc
 from tests.cloud import Cloud, running_sandbox
 from tests.programs import run
 from tests.terminal import CTRL_C, Terminal, on_terminal
+from tests.timing import HANGS_AFTER_S
 
 ENDED = ("terminated", "shutting-down", "TERMINATED", "STOPPING")
 OGC = [sys.executable, "-m", "ogc_async"]
@@ -46,7 +47,7 @@ def shows(pattern: str) -> Callable[[list[str]], bool]:
 
 def slow_environment(slow: Cloud, tmp_path: Path) -> dict[str, str]:
     own = {"HOME": str(tmp_path), "OGC_DATA_DIR": str(tmp_path / "data"), "OGC_POLL_S": "0.1"}
-    environment = slow.environment | own
+    environment = slow.environment | own | {"OGC_CANCEL_S": str(HANGS_AFTER_S)}
     done = run([*OGC, "init"], env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return environment

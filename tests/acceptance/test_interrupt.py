@@ -5,12 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.cloud import Cloud, running_sandbox
+from tests.timing import HANGS_AFTER_S, patiently
 
-DEADLINE_S = 60
 ENDED = ("terminated", "shutting-down", "TERMINATED", "STOPPING")
 
 
@@ -22,6 +21,7 @@ def living(cloud: Cloud) -> list[str]:
 def test_an_interrupted_launch_takes_its_machines_back(tmp_path: Path, database_environment: dict[str, str]) -> None:
     with running_sandbox("--boot", "300") as cloud:
         environment = cloud.environment | database_environment | {"HOME": str(tmp_path), "OGC_POLL_S": "0.1"}
+        environment["OGC_CANCEL_S"] = str(HANGS_AFTER_S)
 
         def ogc(*words: str) -> subprocess.Popen[str]:
             return subprocess.Popen(
@@ -34,18 +34,18 @@ def test_an_interrupted_launch_takes_its_machines_back(tmp_path: Path, database_
             )
 
         with ogc("init") as init:
-            init.communicate(timeout=DEADLINE_S)
+            init.communicate(timeout=HANGS_AFTER_S)
             assert init.returncode == 0
         with ogc("launch", "--no-deploy") as launch:
-            deadline = time.monotonic() + DEADLINE_S
-            while len(living(cloud)) < 7:
-                assert time.monotonic() < deadline
+            for _ in patiently("all seven machines", pause_s=0.05):
+                if len(living(cloud)) == 7:
+                    break
                 assert launch.poll() is None
             launch.send_signal(signal.SIGINT)
-            _, said = launch.communicate(timeout=DEADLINE_S)
+            _, said = launch.communicate(timeout=HANGS_AFTER_S)
         assert launch.returncode == 130, said
         assert "ogc: interrupted" in said
         assert "Traceback" not in said
         assert living(cloud) == []
         with ogc("ls") as listed:
-            assert listed.communicate(timeout=DEADLINE_S)[0] == "no nodes on record\n"
+            assert listed.communicate(timeout=HANGS_AFTER_S)[0] == "no nodes on record\n"

@@ -16,7 +16,7 @@ import pytest
 
 from ogc_async import actions
 from ogc_async.db import Engine
-from ogc_async.db.leases import find_leases
+from ogc_async.db.claims import find_workers
 from ogc_async.db.users import create_user
 from ogc_async.errors import OgcError
 from ogc_async.settings import Settings
@@ -151,7 +151,7 @@ async def test_a_verb_cancelled_at_any_await_is_mended_by_one_sync(
         rows = await standing(app)
         assert living(provider) <= set(rows), f"step {step}: a machine without a row"
         if how.is_gentle:
-            assert await find_leases(database) == {}, f"step {step}: nodes are held by nobody"
+            assert await find_workers(database) == {}, f"step {step}: nodes are held by nobody"
         if was_cut and how.is_gentle and verb is launch and policy == "cleanup":
             assert rows == {}, f"step {step}: rows are left: {rows}"
         try:
@@ -204,7 +204,7 @@ async def test_work_over_ssh_cancelled_at_any_await_leaves_a_node_that_can_be_wo
     assert app.engine is not None
     [node] = await actions.nodes_async(app=app, states=LIVE)
     assert node.state is NodeState.RUNNING
-    assert await find_leases(app.engine) == {}
+    assert await find_workers(app.engine) == {}
     assert all(await verb(app, layout, [node_id]))
     if how.is_gentle:
         left = [step for step in await recorded(app, node_id) if step.state is StepState.RUNNING]

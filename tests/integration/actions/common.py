@@ -11,9 +11,11 @@ import boto3
 from anyio.to_thread import run_sync
 
 from ogc_async.db.results import ActionSnapshot, node_actions
+from ogc_async.events import Event, OutputArrived
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from tests.cloud import Cloud
+from tests.timing import LoopTime
 
 
 def changed(layout: Layout, **changes: Any) -> dict[str, Any]:
@@ -24,6 +26,19 @@ async def recorded(app: App, node_id: int) -> list[ActionSnapshot]:
     """The node's steps on record, oldest first."""
     assert app.engine is not None
     return await node_actions(app.engine, node_id)
+
+
+@contextmanager
+def step_time_over(app: App, seconds: float) -> Iterator[None]:
+    """The step's time is over once it has written something."""
+    time = LoopTime()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, OutputArrived):
+            time.forward(seconds)
+
+    with app.events.subscribed(watch):
+        yield
 
 
 @contextmanager

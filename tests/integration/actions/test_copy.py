@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -12,14 +13,14 @@ import pytest
 from ogc_async import actions
 from ogc_async.errors import OgcError, ScriptsError, TransferFailed
 from ogc_async.events import Event, FilesPushed, NodeFinished, NodeMoved
-from ogc_async.settings import Settings
+from ogc_async.providers.aws.provider import AwsProvider
 from ogc_async.spec import Layout
 from ogc_async.state import App
-from ogc_async.types import NodeState, StepState
-from tests.cloud import Cloud, running_sandbox
+from ogc_async.types import DescribeRequest, Instance, InstanceState, NodeState, StepState
 from tests.enlist import enlist
 from tests.integration.actions.common import changed, recorded
 from tests.openssh import openssh_fleet
+from tests.timing import HANGS_AFTER_S
 
 
 @pytest.fixture
@@ -114,32 +115,40 @@ async def test_artifacts_are_what_the_layout_names_and_go_to_artifacts_of_the_no
 
 
 @pytest.fixture
-def slow_cloud() -> Iterator[Cloud]:
-    """One whose machines take very different times to boot."""
-    with running_sandbox("--boot", "0.1:6") as cloud:
-        yield cloud
+def story(app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, int]]]:
+    """Which node ran, and which was done, in order; each machine boots once the nodes before it are done."""
+    told: list[tuple[str, int]] = []
+    describe = AwsProvider.describe
+
+    async def one_by_one(provider: AwsProvider, request: DescribeRequest) -> dict[str, Instance]:
+        done = sum(what == "done" for what, _ in told)
+        seen = await describe(provider, request)
+        return {key: each if each.launch_index <= done else still_booting(each) for key, each in seen.items()}
+
+    def watch(event: Event) -> None:
+        if isinstance(event, NodeFinished):
+            told.append(("done", event.node_id))
+        elif isinstance(event, NodeMoved) and event.state == NodeState.RUNNING:
+            told.append(("runs", event.node_id))
+
+    monkeypatch.setattr(AwsProvider, "describe", one_by_one)
+    with app.events.subscribed(watch):
+        yield told
+
+
+def still_booting(machine: Instance) -> Instance:
+    return replace(machine, state=InstanceState.PENDING)
 
 
 async def test_each_node_is_deployed_to_while_others_still_boot(
-    cloudless: App, slow_cloud: Cloud, layout: Layout
+    app: App, layout: Layout, story: list[tuple[str, int]]
 ) -> None:
-    app = cloudless
-    values = {name.lower(): value for name, value in slow_cloud.environment.items()}
-    app.settings = Settings(_env_file=None, ogc_poll_s=0.1, **values)
-    events: list[Event] = []
-    with app.events.subscribed(events.append):
-        result = await actions.up_async([changed(layout, scale=8)], app=app)
-    assert result.ok
+    app.settings = app.settings.model_copy(update={"ogc_boot_timeout_s": HANGS_AFTER_S})
+    result = await actions.up_async([changed(layout, scale=4)], app=app)
+    assert result.ok, result.failures
     assert [each.node_id for each in result.deployed] == list(result)
     assert all(len(each.steps) == 2 for each in result.deployed)
-    finished = [number for number, event in enumerate(events) if isinstance(event, NodeFinished)]
-    running = [
-        number
-        for number, event in enumerate(events)
-        if isinstance(event, NodeMoved) and event.state == NodeState.RUNNING
-    ]
-    assert len(running) == len(finished) == 8
-    assert finished[0] < running[-1], "the last node came up after the first one was done"
+    assert story == [(what, node_id) for node_id in result for what in ("runs", "done")]
 
 
 async def test_bringing_up_tells_who_did_not_come_up_and_who_failed_to_deploy(

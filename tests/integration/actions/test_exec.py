@@ -8,11 +8,13 @@ import pytest
 
 from ogc_async import actions
 from ogc_async.errors import NotRunning, ScriptsError, TransferFailed, Unreachable
+from ogc_async.events import Event, NodeFinished
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.types import StepState
 from tests.cloud import Cloud
-from tests.integration.actions.common import changed, end_machine, recorded
+from tests.integration.actions.common import changed, end_machine, recorded, step_time_over
+from tests.timing import LoopTime
 
 
 async def test_a_command_runs_in_the_login_home_and_knows_its_node(app: App, layout: Layout) -> None:
@@ -42,18 +44,31 @@ async def test_a_command_gets_no_input_and_does_not_wait_for_any(app: App, layou
 async def test_a_command_has_a_timeout_of_its_own(app: App, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ogc_async.ssh.execute.TERM_GRACE_S", 0.2)
     node_id = await actions.launch_async(layout, app=app)
-    (step,) = (await actions.exec_async(node_id, "echo begun; exec sleep 600", timeout_s=1, app=app)).steps
+    with step_time_over(app, 30):
+        result = await actions.exec_async(node_id, "echo begun; exec sleep 600", timeout_s=30, app=app)
+    (step,) = result.steps
     assert (step.state, step.exit_code, step.text) == (StepState.TIMED_OUT, None, "begun\n")
 
 
 async def test_many_nodes_answer_in_the_order_asked_and_one_that_is_gone_stops_no_other(
     app: App, layout: Layout, cloud: Cloud
 ) -> None:
-    node_ids = await actions.launch_async([changed(layout, scale=3, timeouts={"ssh": 1})], app=app)
+    node_ids = await actions.launch_async([changed(layout, scale=3, timeouts={"ssh": 30})], app=app)
     nodes = await actions.nodes_async(app=app)
     await end_machine(cloud, nodes[1].instance_id)
     asked = list(reversed(node_ids))
-    results = await actions.exec_async(asked, "echo $OGC_NODE_ID", app=app)
+    time = LoopTime()
+    answered: list[int] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, NodeFinished):
+            answered.append(event.node_id)
+            if len(answered) == 2:
+                time.forward(30)
+
+    with app.events.subscribed(watch):
+        results = await actions.exec_async(asked, "echo $OGC_NODE_ID", app=app)
+    assert answered[2] == asked[1]
     assert [result.node_id for result in results] == asked
     assert [result.output for result in results] == [f"{asked[0]}\n", "", f"{asked[2]}\n"]
     assert [type(result.error) for result in results] == [type(None), Unreachable, type(None)]

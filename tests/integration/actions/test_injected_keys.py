@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from anyio.to_thread import run_sync
 
 from ogc_async import actions
 from ogc_async.actions.batching import Order, batching_of
+from ogc_async.actions.claims import claiming
 from ogc_async.actions.context import open_context
 from ogc_async.actions.preflight import check_layouts
 from ogc_async.db import Engine
@@ -200,14 +200,14 @@ async def half_launched(app: App, layout: Layout) -> list[NodeSnapshot]:
     """What a process leaves that dies when its call has taken effect, and has told nobody."""
     context = await open_context(app)
     (checked,) = check_layouts([layout], context)
-    past = datetime.now(UTC) - timedelta(seconds=1)
-    order = Order(checked, offers(layout)[0], "dead", past, count=layout.scale)
-    (((batch, nodes),),) = await batching_of(context.engine, context.user).plan([order])
-    assert await batch.begin() == {node.id for node in nodes}
-    prepared = await checked.provider.prepare(batch.request)
-    await set_usernames(context.engine, dict.fromkeys((node.id for node in nodes), prepared.username))
-    launched = await checked.provider.launch(batch.request, prepared)
-    assert len(launched) == len(nodes)
+    async with claiming(context, "launch") as claim:
+        order = Order(checked, offers(layout)[0], claim, context.events, count=layout.scale)
+        (((batch, nodes),),) = await batching_of(context.engine, context.user).plan([order])
+        assert await batch.begin() == {node.id for node in nodes}
+        prepared = await checked.provider.prepare(batch.request)
+        await set_usernames(context.engine, dict.fromkeys((node.id for node in nodes), prepared.username))
+        launched = await checked.provider.launch(batch.request, prepared)
+        assert len(launched) == len(nodes)
     return list(nodes)
 
 

@@ -24,6 +24,7 @@ from ogc_async.types import StepState
 from tests.enlist import enlist
 from tests.integration.actions.common import changed, recorded
 from tests.openssh import Fleet, openssh_fleet
+from tests.timing import HANGS_AFTER_S
 
 SECRET = "canary-5eab21-planted"
 
@@ -98,9 +99,9 @@ async def test_a_planted_secret_is_found_nowhere(
     with app.events.subscribed(watch):
         async with anyio.create_task_group() as group:
             group.start_soon(deploy)
-            with anyio.fail_after(20):
+            with anyio.fail_after(HANGS_AFTER_S):
                 await began.wait()
-            await actions.exec_async(node_id, "until [ -e ogc/1_env.sh ]; do sleep 0.02; done", app=app)
+            await actions.exec_async(node_id, "until [ -e ogc/1_env.sh ]; do sleep 0.02; done", claim=False, app=app)
             assert "1_env.sh" in process_lists()
             assert SECRET not in process_lists()
             (fleet.hosts[0].home / "go").touch()
@@ -127,7 +128,7 @@ async def test_output_is_on_record_while_a_step_goes_on(
     (node_id,) = await enlist(app.engine, fleet.hosts[:1], own)
     async with anyio.create_task_group() as group:
         group.start_soon(lambda: actions.deploy_async(node_id, app=app))
-        with anyio.fail_after(20):
+        with anyio.fail_after(HANGS_AFTER_S):
             while not [row for row in await recorded(app, node_id) if row.output]:
                 await anyio.sleep(0.02)
         (row,) = await recorded(app, node_id)
@@ -157,7 +158,7 @@ async def test_a_reboot_in_the_middle_is_told_from_a_killed_connection(
 
     async with anyio.create_task_group() as group:
         group.start_soon(deploy)
-        with anyio.fail_after(20):
+        with anyio.fail_after(HANGS_AFTER_S):
             while not (fleet.hosts[0].home / "begun").exists():
                 await anyio.sleep(0.02)
         fleet.cut(fleet.hosts[0])
@@ -187,7 +188,7 @@ async def test_a_gate_that_opens_lets_the_scripts_run(
 
         async with anyio.create_task_group() as group:
             group.start_soon(deploy)
-            with anyio.fail_after(20):
+            with anyio.fail_after(HANGS_AFTER_S):
                 while not (home / "asked").exists():
                     await anyio.sleep(0.01)
                 assert not (home / "tried").exists()
@@ -206,19 +207,28 @@ async def test_a_gate_that_opens_lets_the_scripts_run(
     [
         ({"command": "false"}, "'false' does not exit with 0"),
         ({"port": 1}, "nothing listens on TCP port 1"),
-        ("cloud-init", "cloud-init failed: status: error"),
     ],
 )
 async def test_a_gate_that_stays_closed_is_told_with_what_was_waited_for(
     cloudless: App, own: dict[str, Any], fleet: Fleet, gate: object, says: str
 ) -> None:
     app = cloudless
-    on_path(fleet, 0, "cloud-init", "echo status: error; exit 1")
     assert app.engine is not None
     (node_id,) = await enlist(app.engine, fleet.hosts[:1], own | {"ready": gate, "timeouts": {"ready": 1}})
-    with pytest.raises(NotReady, match=says):
+    with pytest.raises(NotReady, match=f"not ready after 1 s: {says}"):
         await actions.deploy_async(node_id, app=app)
     assert await recorded(app, node_id) == []
+
+
+async def test_a_cloud_init_that_failed_is_told_with_what_it_said(
+    cloudless: App, own: dict[str, Any], fleet: Fleet
+) -> None:
+    on_path(fleet, 0, "cloud-init", "echo status: error; exit 1")
+    assert cloudless.engine is not None
+    (node_id,) = await enlist(cloudless.engine, fleet.hosts[:1], own | {"ready": "cloud-init"})
+    with pytest.raises(NotReady, match="cloud-init failed: status: error"):
+        await actions.deploy_async(node_id, app=cloudless)
+    assert await recorded(cloudless, node_id) == []
 
 
 async def test_a_node_without_cloud_init_can_not_wait_for_it(cloudless: App, own: dict[str, Any], fleet: Fleet) -> None:
@@ -252,7 +262,7 @@ async def test_a_package_manager_at_work_is_waited_for(
         fcntl.lockf(held, fcntl.LOCK_EX)
         async with anyio.create_task_group() as group:
             group.start_soon(deploy)
-            with anyio.fail_after(20):
+            with anyio.fail_after(HANGS_AFTER_S):
                 await pushed.wait()
             assert await recorded(app, node_id) == []
             fcntl.lockf(held, fcntl.LOCK_UN)

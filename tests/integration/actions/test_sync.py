@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,8 +12,9 @@ from sqlalchemy import URL
 
 from ogc_async import actions, db, errors
 from ogc_async.db import Engine
-from ogc_async.db.leases import Hold, take_leases
-from ogc_async.db.nodes import NodeDraft, move_nodes, plan_nodes
+from ogc_async.db.holds import Hold
+from ogc_async.db.moves import Move, asked, move_nodes
+from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.db.results import Notes, StepStart, write_notes
 from ogc_async.db.users import create_user, current_user
 from ogc_async.plan import expand, launch_request
@@ -23,6 +23,8 @@ from ogc_async.ssh.keys import load_public_key
 from ogc_async.state import App
 from ogc_async.types import ChangeKind, NodeSnapshot, NodeState, StepState
 from tests.cloud import Cloud
+from tests.holding import DEAD_S, held, moved
+from tests.holding import living as living_worker
 from tests.integration.actions.common import recorded
 from tests.integration.actions.test_two_clouds import on, settings_of
 
@@ -94,13 +96,13 @@ async def half_launch(app: App, layout: Layout, *, calls_cloud: bool) -> list[No
             ssh_port=app.settings.ogc_ssh_port,
             spec=layout.as_dict(),
             worker="dead",
-            lease_until=datetime.now(UTC) - timedelta(seconds=1),
+            claimed_for="launch",
         )
         for index, name in enumerate(batch.names)
     ]
     nodes = await plan_nodes(app.engine, user.id, drafts)
     ids = [node.id for node in nodes]
-    await move_nodes(app.engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+    await move_nodes(app.engine, ids, asked(), Hold("dead", dict.fromkeys(ids, 1)))
     if calls_cloud:
         request = launch_request(
             batch,
@@ -159,7 +161,7 @@ async def test_a_launch_that_broke_off_before_its_call_failed_and_is_made_good(
 async def test_a_teardown_that_broke_off_is_finished(app: App, one: Layout, cloud: Cloud) -> None:
     ids = await actions.launch_async([scaled(one, 2)], app=app)
     assert app.engine is not None
-    await move_nodes(app.engine, ids, to=NodeState.TERMINATING, came_from={NodeState.RUNNING})
+    await moved(app.engine, ids, Move(to=NodeState.TERMINATING, came_from={NodeState.RUNNING}))
     result = await actions.sync_async(app=app)
     assert result.ok, result.failures
     assert {node.state for node in await actions.nodes_async(app=app)} == {NodeState.TERMINATED}
@@ -187,7 +189,7 @@ async def test_a_machine_that_vanished_is_marked_lost_and_made_good(app: App, on
 async def test_a_machine_that_no_node_stands_for_is_terminated(app: App, one: Layout, cloud: Cloud) -> None:
     nodes = await half_launch(app, scaled(one, 2), calls_cloud=True)
     assert app.engine is not None
-    await move_nodes(app.engine, [node.id for node in nodes], to=NodeState.FAILED, came_from={NodeState.LAUNCHING})
+    await moved(app.engine, [node.id for node in nodes], Move(to=NodeState.FAILED, came_from={NodeState.LAUNCHING}))
     assert len(await living(app, cloud)) == 2
     result = await actions.sync_async(app=app)
     assert result.ok, result.failures
@@ -225,7 +227,7 @@ async def test_two_databases_of_one_account_do_not_touch_each_other(
         # What no row of ours stands for any more is a leak of ours, and still nobody else's business.
         assert app.engine is not None
         nodes = await actions.nodes_async(app=app)
-        await move_nodes(app.engine, [n.id for n in nodes], to=NodeState.FAILED, came_from={NodeState.RUNNING})
+        await moved(app.engine, [n.id for n in nodes], Move(to=NodeState.FAILED, came_from={NodeState.RUNNING}))
         assert (await actions.sync_async(app=other)).plan.changes == ()
         assert await living(app, cloud) == mine
         reaped = await actions.sync_async(app=app)
@@ -246,24 +248,23 @@ async def test_a_plan_that_is_outdated_is_not_carried_out(app: App, one: Layout,
 async def test_nodes_that_a_living_process_works_on_are_left_to_it(app: App, one: Layout, cloud: Cloud) -> None:
     node_id = await actions.launch_async(one, app=app)
     assert app.engine is not None
-    until = datetime.now(UTC) + timedelta(hours=1)
-    assert await take_leases(app.engine, [node_id], Hold("somebody", until)) == {node_id}
+    await held(app.engine, [node_id], "somebody")
     nothing = spec_of(scaled(one, 0))
     result = await actions.sync_async(nothing, app=app)
     assert result.plan.changes == ()
     assert [node.id for node in result.plan.busy] == [node_id]
-    with pytest.raises(errors.StaleNode, match="another process works on it"):
+    with pytest.raises(errors.NodeBusy, match=r"adam@laptop \(process 4711\) is at work on it on `deploy`, since"):
         await actions.teardown_async(node_id, app=app)
     assert len(await living(app, cloud)) == 1
 
 
-async def test_a_dead_process_s_nodes_are_taken_over_when_its_lease_has_run_out(
+async def test_a_dead_process_s_nodes_are_taken_once_its_last_sign_of_life_has_run_out(
     app: App, one: Layout, cloud: Cloud
 ) -> None:
     node_id = await actions.launch_async(one, app=app)
     assert app.engine is not None
-    await take_leases(app.engine, [node_id], Hold("dead", datetime.now(UTC) + timedelta(seconds=0.3)))
-    assert await actions.teardown_async(node_id, app=app) == node_id
+    await held(app.engine, [node_id], "dying", for_s=0.3)
+    assert await actions.teardown_async(node_id, wait_s=DEADLINE_S, app=app) == node_id
     assert await living(app, cloud) == set()
 
 
@@ -271,8 +272,8 @@ async def test_a_dead_process_s_step_does_not_run_on_record_for_ever(app: App, o
     (node_id,) = await actions.launch_async([one], app=app)
     assert app.engine is not None
     starts = [StepStart(node_id, "deploy", "1-a.sh", "5" * 64)]
-    await write_notes(app.engine, Notes(starts=starts, lease_s=0))
-    await write_notes(app.engine, Notes(starts=starts, lease_s=60))
+    await write_notes(app.engine, Notes(starts=starts), await living_worker(app.engine, "dead", for_s=DEAD_S))
+    await write_notes(app.engine, Notes(starts=starts), await living_worker(app.engine, "living"))
     await actions.sync_async(spec_of(one), app=app)
     forsaken, living = await recorded(app, node_id)
     assert (forsaken.state, forsaken.error) == (StepState.INTERRUPTED, "its process ended before it")
@@ -289,7 +290,7 @@ async def test_what_an_emptied_layout_leaves_beside_machines_is_removed(app: App
         while await living(app, cloud, ended=("terminated", "TERMINATED")):
             await asyncio.sleep(0.02)
     # As a process leaves it that dies between the last row and the firewall.
-    await move_nodes(app.engine, ids, to=NodeState.TERMINATED, came_from={NodeState.RUNNING})
+    await moved(app.engine, ids, Move(to=NodeState.TERMINATED, came_from={NodeState.RUNNING}))
     assert cloud.state()["firewalls"] != before["firewalls"]
     assert (await actions.sync_async(app=app)).ok
     after = cloud.state()

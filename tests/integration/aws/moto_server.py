@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import socket
+import re
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import IO
 
 from tests import programs
-
-START_TIMEOUT_S = 60.0
+from tests.timing import patiently
 
 
 @contextmanager
 def running_moto() -> Iterator[str]:
     """Start the server, yield its URL, and stop it by its handle."""
-    port = _free_port()
     strict = dict.fromkeys(
         (
             "MOTO_ENABLE_AMI_VALIDATION",
@@ -29,11 +27,13 @@ def running_moto() -> Iterator[str]:
         ),
         "true",
     )
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     environment = {"PATH": os.environ.get("PATH", ""), **strict}
-    with programs.started(words, env=environment, output=subprocess.DEVNULL, errors=subprocess.DEVNULL) as process:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_up(f"{url}/moto-api/data.json", process)
+    with (
+        TemporaryFile() as said,
+        programs.started(words, env=environment, output=subprocess.DEVNULL, errors=said.fileno()) as process,
+    ):
+        url = _wait_until_up(said, process)
         yield url
 
 
@@ -42,20 +42,14 @@ def reset(url: str) -> None:
     urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST"), timeout=30).close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _wait_until_up(url: str, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None, "moto ended at its start"
-            assert time.monotonic() < deadline, "moto did not start"
-            time.sleep(0.05)
+def _wait_until_up(said: IO[bytes], process: subprocess.Popen[str]) -> str:
+    """Where it listens, once it says so: a port that it has chosen itself is nobody else's."""
+    found = None
+    for _ in patiently("moto's word that it runs", pause_s=0.05):
+        said.seek(0)
+        text = said.read().decode(errors="replace")
+        if found := re.search(r"Running on (http://127\.0\.0\.1:[1-9]\d*)", text):
+            break
+        assert process.poll() is None, f"moto ended at its start: {text}"
+    assert found is not None
+    return found[1]

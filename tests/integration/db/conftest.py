@@ -11,12 +11,15 @@ from sqlalchemy import URL, event
 
 from ogc_async import db
 from ogc_async.db import Engine
-from ogc_async.db.results import Notes, StepStart, write_notes
+from ogc_async.db.holds import Hold
+from ogc_async.db.results import Notes, StepEnd, StepStart, write_notes
 from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
 from ogc_async.types import StepResult, UserSnapshot
+from tests.holding import living
 
-LEASE_S = 30.0
+STEPS = Hold("steps", is_exclusive=False)
+"""Of a worker that lives for the whole test."""
 
 
 @pytest.fixture
@@ -37,17 +40,18 @@ async def another(database_url: URL) -> AsyncIterator[Engine]:
 @pytest.fixture
 async def user(engine: Engine) -> UserSnapshot:
     created, _ = await create_user(engine, "Adam")
+    await living(engine, STEPS.worker)
     return created
 
 
 async def start_actions(engine: Engine, starts: Sequence[StepStart]) -> list[int]:
     """Put steps on record as running; the actions' ids, in order."""
-    return await write_notes(engine, Notes(LEASE_S, starts=list(starts)))
+    return (await write_notes(engine, Notes(starts=list(starts)), STEPS)).started
 
 
 async def finish_actions(engine: Engine, ends: Mapping[int, StepResult]) -> None:
     """Note how steps ended, by action id."""
-    await write_notes(engine, Notes(LEASE_S, ends=dict(ends)))
+    await write_notes(engine, Notes(ends={key: StepEnd(0, result) for key, result in ends.items()}), STEPS)
 
 
 @contextmanager

@@ -15,11 +15,10 @@ from ogc_async.db.models import User
 from ogc_async.db.users import create_user, current_user
 from ogc_async.errors import DatabaseUnavailable
 from tests.cancellation.steps import How, Steps
+from tests.timing import HANGS_AFTER_S
 
 STEPS = (*range(40), *range(40, 400, 15))
 """Turns of the event loop after which the work is broken off: the first ones open the connection."""
-HANGS_AFTER_S = 30
-WRITES_WITHIN_S = 5
 
 
 async def broken_off(work: asyncio.Task[object], steps: int, times: int) -> None:
@@ -57,7 +56,7 @@ async def test_a_transaction_that_is_cancelled_ends_and_leaves_nothing_open(
 
 async def test_a_transaction_that_is_cancelled_lets_others_write_at_once(database: Engine, another: Engine) -> None:
     async def write(engine: Engine) -> None:
-        async with engine.transaction(WRITES_WITHIN_S) as connection:
+        async with engine.transaction(HANGS_AFTER_S) as connection:
             for _ in range(2):
                 await connection.execute(select(User.id))
             await connection.execute(update(User).values(name="Eve"))

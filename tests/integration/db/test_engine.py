@@ -6,7 +6,6 @@ import asyncio
 import gc
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from ogc_async.db.sqlite import AT_ONCE_ROWS, SteadyConnection
 from ogc_async.db.users import create_user
 from ogc_async.settings import Settings
 from ogc_async.state import App
+from tests.timing import HANGS_AFTER_S, patiently
 
 
 async def test_writers_to_sqlite_take_turns_in_the_order_they_came_and_others_work_side_by_side(
@@ -31,6 +31,7 @@ async def test_writers_to_sqlite_take_turns_in_the_order_they_came_and_others_wo
     inside: list[int] = []
     most = 0
     order: list[int] = []
+    company = asyncio.Barrier(1 if kind == "sqlite" else 2)
 
     async def write(number: int) -> None:
         nonlocal most
@@ -38,10 +39,12 @@ async def test_writers_to_sqlite_take_turns_in_the_order_they_came_and_others_wo
             inside.append(number)
             most = max(most, len(inside))
             await connection.execute(text("SELECT 1"))
+            await company.wait()
             order.append(number)
             inside.remove(number)
 
-    await asyncio.gather(*map(write, range(8)))
+    async with asyncio.timeout(HANGS_AFTER_S):
+        await asyncio.gather(*map(write, range(8)))
     assert sorted(order) == list(range(8))
     if kind == "sqlite":
         assert most == 1
@@ -91,11 +94,10 @@ async def test_a_file_that_was_put_in_the_place_of_the_open_one_is_the_one_writt
 def test_an_engine_that_nobody_closes_ends_quietly_with_its_loop_and_leaves_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
     asyncio.run(db.migrate_async(db.connect(f"sqlite:///{tmp_path / 'left.db'}", settings=Settings(_env_file=None))))
-    deadline = time.monotonic() + 30
-    while threading.active_count() > before:
-        assert time.monotonic() < deadline
+    for _ in patiently("the end of its thread", pause_s=0.001):
+        if threading.active_count() <= before:
+            break
         gc.collect()
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("kind", ["sqlite"])
@@ -121,7 +123,7 @@ async def test_a_small_transaction_visits_sqlites_thread_once_a_statement_and_on
 
 
 async def test_a_transaction_without_a_statement_locks_nobody_out(database: Engine, app: App) -> None:
-    other = db.connect(database.url, settings=app.settings.model_copy(update={"ogc_database_timeout_s": 0.05}))
+    other = db.connect(database.url, settings=app.settings)
     async with database.transaction():
         created, _ = await create_user(other, "other")
     async with database.reading() as connection:
@@ -134,7 +136,7 @@ async def test_what_a_transaction_left_unbegun_is_not_begun_by_the_next_user_of_
 ) -> None:
     async with database.transaction():
         pass
-    other = db.connect(database.url, settings=app.settings.model_copy(update={"ogc_database_timeout_s": 0.05}))
+    other = db.connect(database.url, settings=app.settings)
     async with database.session_engine().connect() as reader:
         await reader.execute(select(User.id))
         # A reader that had begun to write would hold the lock.
@@ -176,8 +178,8 @@ async def test_what_a_reader_writes_is_not_kept(database: Engine) -> None:
 async def test_a_transaction_that_could_not_begin_has_not_begun_for_its_next_statement_either(
     database: Engine, app: App
 ) -> None:
-    patient = app.settings.model_copy(update={"ogc_database_timeout_s": 0.05})
-    other = db.connect(database.url, settings=patient)
+    impatient = app.settings.model_copy(update={"ogc_database_timeout_s": 0.05})
+    other = db.connect(database.url, settings=impatient)
 
     async def write_twice_and_give_up() -> None:
         async with other.transaction() as connection:

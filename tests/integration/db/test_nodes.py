@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -12,18 +12,15 @@ from sqlalchemy.exc import IntegrityError
 
 from ogc_async import db
 from ogc_async.db import Engine
+from ogc_async.db.holds import Hold
+from ogc_async.db.moves import Move, Place, asked, move_nodes, renewed, running
 from ogc_async.db.nodes import (
     NodeDraft,
-    Renewal,
     find_nodes,
     get_nodes,
-    move_nodes,
     pin_host_keys,
     plan_nodes,
-    record_asked,
     record_instances,
-    record_running,
-    renew_tokens,
     set_usernames,
 )
 from ogc_async.db.results import StepStart, node_actions
@@ -58,6 +55,8 @@ def draft(n: int, layout: str = "web", tags: tuple[str, ...] = ()) -> NodeDraft:
         tags=tags,
         labels={"team": "öps"},
         spec={"name": layout, "scale": 3},
+        worker="me",
+        claimed_for="launch",
     )
 
 
@@ -75,12 +74,22 @@ def instance(n: int) -> Instance:
     )
 
 
+async def move(engine: Engine, node_ids: Iterable[int], change: Move) -> set[int]:
+    """As their holder does."""
+    node_ids = list(node_ids)
+    return await move_nodes(engine, node_ids, change, Hold("me", dict.fromkeys(node_ids, 1)))
+
+
+async def move_machines(engine: Engine, machines: dict[int, Instance]) -> set[int]:
+    return await move(engine, machines, running(machines))
+
+
 def ids_of(nodes: list[NodeSnapshot]) -> list[int]:
     return [node.id for node in nodes]
 
 
 async def put(engine: Engine, node_ids: list[int], state: NodeState) -> None:
-    assert await move_nodes(engine, node_ids, to=state, came_from=frozenset(NodeState)) == set(node_ids)
+    assert await move(engine, node_ids, Move(to=state, came_from=frozenset(NodeState))) == set(node_ids)
 
 
 async def test_planned_nodes_come_back_as_drafted_and_in_order(plan: Plan, another: Engine) -> None:
@@ -108,8 +117,8 @@ async def test_a_name_that_is_taken_leaves_nothing_of_its_batch_on_record(
 async def test_a_move_returns_only_the_ids_it_moved_and_touches_no_other(plan: Plan, engine: Engine) -> None:
     first, second, third = ids_of(await plan(3))
     await put(engine, [second], NodeState.RUNNING)
-    moved = await move_nodes(
-        engine, [first, second, 10**6], to=NodeState.FAILED, came_from={NodeState.PLANNED}, reason="no capacity"
+    moved = await move(
+        engine, [first, second, 10**6], Move(to=NodeState.FAILED, came_from={NodeState.PLANNED}, reason="no capacity")
     )
     assert moved == {first}
     nodes = await get_nodes(engine, [first, second, third])
@@ -130,7 +139,7 @@ async def test_of_several_that_move_the_same_rows_at_once_each_row_is_moved_by_e
         moved: list[int] = []
         for first in range(0, len(own), 60):
             step = own[first : first + 60]
-            moved += await move_nodes(mover, step, to=NodeState.TERMINATING, came_from={NodeState.PLANNED})
+            moved += await move(mover, step, Move(to=NodeState.TERMINATING, came_from={NodeState.PLANNED}))
         return moved
 
     orders = [ids, ids[::-1], ids[100:] + ids[:100], ids[::2] + ids[1::2]]
@@ -147,8 +156,8 @@ async def test_two_that_move_all_rows_in_opposite_orders_do_not_wait_for_each_ot
 ) -> None:
     ids = ids_of(await plan(1500))
     one, other = await asyncio.gather(
-        move_nodes(engine, ids, to=NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING}),
-        move_nodes(another, ids[::-1], to=NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING}),
+        move(engine, ids, Move(to=NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING})),
+        move(another, ids[::-1], Move(to=NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING})),
     )
     assert one | other == set(ids)
     assert not one & other
@@ -173,16 +182,16 @@ async def test_a_node_that_ended_is_left_as_it_is_by_whatever_moves_living_ones(
     await put(engine, [node_id], state)
     (before,) = await get_nodes(engine, [node_id])
     for to in NodeState:
-        assert await move_nodes(engine, [node_id], to=to, came_from=LIVE) == set()
-    assert await record_running(engine, {node_id: instance(1)}) == set()
-    assert await renew_tokens(engine, {node_id: Renewal("another", 0, None)}) == set()
+        assert await move(engine, [node_id], Move(to=to, came_from=LIVE)) == set()
+    assert await move_machines(engine, {node_id: instance(1)}) == set()
+    assert await move(engine, [node_id], renewed({node_id: Place("another", 0, None)})) == set()
     assert await get_nodes(engine, [node_id]) == [before]
 
 
 async def test_moments_are_noted_when_a_node_runs_and_when_it_ends(plan: Plan, engine: Engine) -> None:
     (node_id,) = ids_of(await plan(1))
     await put(engine, [node_id], NodeState.LAUNCHING)
-    assert await record_running(engine, {node_id: instance(1)}) == {node_id}
+    assert await move_machines(engine, {node_id: instance(1)}) == {node_id}
     (running,) = await get_nodes(engine, [node_id])
     assert running.running_at is not None
     assert running.terminated_at is None
@@ -197,7 +206,7 @@ async def test_only_a_launching_node_becomes_running_and_gets_its_addresses(plan
     launching, gone = ids_of(await plan(2))
     await put(engine, [launching], NodeState.LAUNCHING)
     await put(engine, [gone], NodeState.TERMINATING)
-    assert await record_running(engine, {gone: instance(1), launching: instance(2)}) == {launching}
+    assert await move_machines(engine, {gone: instance(1), launching: instance(2)}) == {launching}
     one, other = await get_nodes(engine, [launching, gone])
     assert (one.state, one.instance_id, one.public_ip, one.private_ip, one.zone) == (
         NodeState.RUNNING,
@@ -215,7 +224,7 @@ async def test_a_renewed_node_is_planned_again_under_another_token_and_without_a
     (node_id,) = ids_of(await plan(1))
     await put(engine, [node_id], NodeState.LAUNCHING)
     await record_instances(engine, {node_id: instance(1)})
-    assert await renew_tokens(engine, {node_id: Renewal("second", 4, "us-east-2c")}) == {node_id}
+    assert await move(engine, [node_id], renewed({node_id: Place("second", 4, "us-east-2c")})) == {node_id}
     (node,) = await get_nodes(engine, [node_id])
     assert (node.state, node.token, node.launch_index, node.zone, node.instance_id) == (
         NodeState.PLANNED,
@@ -238,11 +247,11 @@ async def test_one_thousand_nodes_take_as_many_statements_as_ten(plan: Plan, eng
 
             ids = ids_of(await plan(count, f"layout-{count}"))
             note("planned")
-            await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+            await move(engine, ids, asked())
             note("moved")
             await record_instances(engine, {node_id: instance(node_id) for node_id in ids})
             note("landed")
-            assert await record_running(engine, {node_id: instance(node_id) for node_id in ids}) == set(ids)
+            assert await move_machines(engine, {node_id: instance(node_id) for node_id in ids}) == set(ids)
             note("running")
             await pin_host_keys(engine, dict.fromkeys(ids, "ssh-ed25519 AAAA"))
             note("pinned")
@@ -265,7 +274,7 @@ async def test_more_rows_than_fit_one_statement_are_written_moved_and_read_whole
     nodes = await plan(2001)
     assert [node.launch_index for node in nodes] == list(range(2001))
     ids = ids_of(nodes)
-    assert await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}) == set(ids)
+    assert await move(engine, ids, asked()) == set(ids)
     assert ids_of(await get_nodes(engine, ids[::-1])) == ids[::-1]
 
 
@@ -289,9 +298,9 @@ async def test_a_key_that_machines_are_given_goes_on_record_with_the_move_and_on
 ) -> None:
     one, gone, plain = ids_of(await plan(3))
     await put(engine, [gone], NodeState.FAILED)
-    assert await record_asked(engine, [one, gone], "ssh-ed25519 AAAAgiven") == {one}
-    assert await record_asked(engine, [one], "ssh-ed25519 AAAAother") == set()
-    assert await record_asked(engine, [plain], None) == {plain}
+    assert await move(engine, [one, gone], asked("ssh-ed25519 AAAAgiven")) == {one}
+    assert await move(engine, [one], asked("ssh-ed25519 AAAAother")) == set()
+    assert await move(engine, [plain], asked()) == {plain}
     assert [(node.state, node.host_key) for node in await get_nodes(engine, [one, gone, plain])] == [
         (NodeState.LAUNCHING, "ssh-ed25519 AAAAgiven"),
         (NodeState.FAILED, None),
@@ -303,13 +312,13 @@ async def test_a_given_key_stays_through_boot_and_first_contact_and_goes_with_it
     plan: Plan, engine: Engine
 ) -> None:
     one, other = ids_of(await plan(2))
-    await record_asked(engine, [one, other], "ssh-ed25519 AAAAgiven")
+    await move(engine, [one, other], asked("ssh-ed25519 AAAAgiven"))
     await record_instances(engine, {one: instance(1), other: instance(2)})
-    assert await record_running(engine, {one: instance(1)}) == {one}
+    assert await move_machines(engine, {one: instance(1)}) == {one}
     await pin_host_keys(engine, {one: "ssh-ed25519 AAAAshown"})
-    assert await renew_tokens(engine, {other: Renewal("second", 0, None)}) == {other}
+    assert await move(engine, [other], renewed({other: Place("second", 0, None)})) == {other}
     assert [node.host_key for node in await get_nodes(engine, [one, other])] == ["ssh-ed25519 AAAAgiven", None]
-    await record_asked(engine, [other], "ssh-ed25519 AAAAnew")
+    await move(engine, [other], asked("ssh-ed25519 AAAAnew"))
     assert [node.host_key for node in await get_nodes(engine, [other])] == ["ssh-ed25519 AAAAnew"]
 
 
@@ -364,9 +373,9 @@ async def test_every_id_that_no_node_has_is_named_at_once(plan: Plan, engine: En
 async def test_calls_on_no_nodes_at_all_do_nothing(plan: Plan, engine: Engine) -> None:
     nodes = await plan(1)
     assert await plan(0) == []
-    assert await move_nodes(engine, [], to=NodeState.LOST, came_from=LIVE) == set()
-    assert await record_running(engine, {}) == set()
-    assert await renew_tokens(engine, {}) == set()
+    assert await move(engine, [], Move(to=NodeState.LOST, came_from=LIVE)) == set()
+    assert await move_machines(engine, {}) == set()
+    assert await move(engine, [], renewed({})) == set()
     await record_instances(engine, {})
     await pin_host_keys(engine, {})
     assert await find_nodes(engine) == nodes

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from ogc_async.db import Engine
+from ogc_async.db.history import find_last_actions
+from ogc_async.db.models import Action
 from ogc_async.db.nodes import NodeDraft, plan_nodes
-from ogc_async.db.results import Notes, StepStart, interrupt_forsaken, node_actions, write_notes
+from ogc_async.db.results import FORSAKEN, Notes, StepEnd, StepStart, interrupt_forsaken, node_actions, write_notes
 from ogc_async.ssh.output import BoundedBuffer
 from ogc_async.types import NodeSnapshot, StepResult, StepState, UserSnapshot
-from tests.integration.db.conftest import LEASE_S, counted_statements, finish_actions, start_actions
+from tests.holding import DEAD_S, held, living
+from tests.integration.db.conftest import counted_statements, finish_actions, start_actions
 
 EVERY_BYTE = bytes(range(256))
 LIMIT = 1024
@@ -130,32 +134,65 @@ async def test_every_way_a_step_can_end_is_kept(engine: Engine, nodes: list[Node
     assert (found.state, found.exit_code, found.signal, found.seconds) == (state, None, "KILL", 0.25)
 
 
-async def test_only_what_runs_and_is_silent_for_longer_than_its_lease_is_interrupted(
-    engine: Engine, nodes: list[NodeSnapshot]
+async def test_only_what_runs_and_whose_process_is_dead_is_interrupted_also_where_it_is_only_read(
+    engine: Engine, another: Engine, nodes: list[NodeSnapshot]
 ) -> None:
-    starts = [start(nodes[0])] * 3
-    done, forsaken, renewed = await write_notes(engine, Notes(starts=starts, lease_s=0))
-    (living,) = await start_actions(engine, [start(nodes[1])])
-    await finish_actions(engine, {done: end(b"kept")})
-    await write_notes(engine, Notes(LEASE_S, going_on={renewed}))
-    assert await interrupt_forsaken(engine, "its process ended") == {forsaken}
-    states = {each.id: (each.state, each.error) for node in nodes for each in await node_actions(engine, node.id)}
-    assert states == {
+    dead = await living(engine, "dead", for_s=DEAD_S)
+    done, forsaken = (await write_notes(engine, Notes(starts=[start(nodes[0])] * 2), dead)).started
+    await write_notes(engine, Notes(ends={done: StepEnd(nodes[0].id, end(b"kept"))}), dead)
+    (goes_on,) = await start_actions(engine, [start(nodes[1])])
+    wanted = {
         done: (StepState.PASSED, None),
-        forsaken: (StepState.INTERRUPTED, "its process ended"),
-        renewed: (StepState.RUNNING, None),
-        living: (StepState.RUNNING, None),
+        forsaken: (StepState.INTERRUPTED, FORSAKEN),
+        goes_on: (StepState.RUNNING, None),
     }
+    for written in ({forsaken}, set()):
+        found = [each for node in nodes for each in await node_actions(another, node.id)]
+        assert {each.id: (each.state, each.error) for each in found} == wanted
+        found = await find_last_actions(another, [node.id for node in nodes])
+        assert {each.id: (each.state, each.error) for each in found}.items() <= wanted.items()
+        assert await interrupt_forsaken(engine) == written
 
 
-async def test_a_process_that_was_only_silent_has_the_last_word_on_its_step(
+async def test_a_claim_from_a_dead_process_writes_its_steps_as_interrupted(
     engine: Engine, nodes: list[NodeSnapshot]
 ) -> None:
-    ids = await write_notes(engine, Notes(starts=[start(nodes[0])], lease_s=0))
-    await interrupt_forsaken(engine, "its process ended")
-    await finish_actions(engine, {ids[0]: end(b"after all")})
+    dead = await held(engine, [nodes[0].id], "dead", for_s=DEAD_S)
+    (forsaken,) = (await write_notes(engine, Notes(starts=[start(nodes[0])]), dead)).started
+    await held(engine, [nodes[0].id], "next")
+    assert await interrupt_forsaken(engine) == set()
     (action,) = await node_actions(engine, nodes[0].id)
-    assert (action.state, action.error, action.output) == (StepState.PASSED, None, b"after all")
+    assert (action.id, action.state, action.error) == (forsaken, StepState.INTERRUPTED, FORSAKEN)
+    assert action.finished_at is not None
+
+
+async def test_a_process_that_lost_its_node_begins_no_step_there_and_ends_none(
+    engine: Engine, nodes: list[NodeSnapshot]
+) -> None:
+    ids = [node.id for node in nodes]
+    zombie = await held(engine, ids, "zombie", for_s=DEAD_S)
+    (under_way,) = (await write_notes(engine, Notes(starts=[start(nodes[0])]), zombie)).started
+    await held(engine, ids[:1], "next")
+    starts = [start(nodes[0], "2-b.sh"), start(nodes[1], "2-b.sh")]
+    ends = {under_way: StepEnd(ids[0], end(b"late"))}
+    written = await write_notes(engine, Notes(starts=starts, ends=ends, asked_after=set(ids)), zombie)
+    assert written.started[0] == 0
+    assert written.started[1] > 0
+    assert written.lost == {ids[0]}
+    (action,) = await node_actions(engine, ids[0])
+    assert (action.id, action.state, action.output) == (under_way, StepState.INTERRUPTED, b"")
+
+
+async def test_steps_of_the_release_before_are_judged_by_their_own_lease(
+    engine: Engine, nodes: list[NodeSnapshot]
+) -> None:
+    moments = {"fresh": datetime.now(UTC) + timedelta(hours=1), "stale": datetime.now(UTC) - timedelta(hours=1)}
+    async with engine.transaction() as connection:
+        for script, until in moments.items():
+            row = {"node_id": nodes[0].id, "kind": "deploy", "script": script, "lease_until": until}
+            await connection.execute(insert(Action).values(row))
+    states = {each.script: each.state for each in await node_actions(engine, nodes[0].id)}
+    assert states == {"fresh": StepState.RUNNING, "stale": StepState.INTERRUPTED}
 
 
 async def test_nothing_to_write_asks_the_database_for_nothing_and_a_node_without_steps_has_none(
@@ -163,7 +200,7 @@ async def test_nothing_to_write_asks_the_database_for_nothing_and_a_node_without
 ) -> None:
     assert await start_actions(engine, []) == []
     await finish_actions(engine, {})
-    assert await interrupt_forsaken(engine, "") == set()
+    assert await interrupt_forsaken(engine) == set()
     assert await node_actions(engine, nodes[0].id) == []
 
 

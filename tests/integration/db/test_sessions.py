@@ -255,7 +255,7 @@ async def test_many_tasks_have_sessions_of_their_own_on_one_factory(engine: Engi
 def test_an_open_session_that_only_read_keeps_nobody_from_writing(session: SessionFactory, database_url: URL) -> None:
     with session as s:
         assert s.select(User).first() is None
-        elsewhere = db.connect(database_url, settings=Settings(_env_file=None, ogc_database_timeout_s=1))
+        elsewhere = db.connect(database_url, settings=Settings(_env_file=None, ogc_database_timeout_s=WAIT_S))
         assert create_user_as_the_page_does(db.session(elsewhere), "Adam") == "created"
         assert [user.slug for user in s.select(User)] == ["adam"]
 
@@ -314,7 +314,9 @@ async def test_a_savepoint_undoes_its_part_only(engine: Engine) -> None:
 
 
 async def test_a_cancelled_block_leaves_no_connection_behind(database_url: URL) -> None:
-    engine = db.connect(database_url, settings=Settings(_env_file=None, ogc_database_pool=1, ogc_database_timeout_s=5))
+    engine = db.connect(
+        database_url, settings=Settings(_env_file=None, ogc_database_pool=1, ogc_database_timeout_s=WAIT_S)
+    )
     session = db.session(engine)
     is_open = asyncio.Event()
 

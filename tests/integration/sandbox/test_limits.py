@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,8 +13,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConn
 
 from tests.cloud import Cloud, running_sandbox
 from tests.integration.sandbox.conftest import client_of
-
-DEADLINE_S = 30
+from tests.timing import patiently
 
 Start = Callable[..., Cloud]
 
@@ -134,9 +132,9 @@ def test_a_machine_may_die_while_it_boots(start: Start) -> None:
     [launched] = run(cloud)
     ec2 = client_of(cloud)
     ended = [{"Name": "instance-state-name", "Values": ["terminated"]}]
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := ec2.describe_instances(Filters=ended)["Reservations"]):
-        assert time.monotonic() < deadline
+    for _ in patiently("a machine that has ended"):
+        if found := ec2.describe_instances(Filters=ended)["Reservations"]:
+            break
     [seen] = found[0]["Instances"]
     assert seen["InstanceId"] == launched["InstanceId"]
     assert seen["StateReason"]["Code"] == "Server.InsufficientInstanceCapacity"

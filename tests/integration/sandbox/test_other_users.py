@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlencode, urlsplit
@@ -33,9 +34,11 @@ def cloud() -> Iterator[Cloud]:
     """A sandbox with one machine, of this user."""
     if os.getuid() != 0:
         not_tried("the sandbox as another user of this computer", "only root may become another user")
-    with TemporaryDirectory() as folder, running_sandbox("--boot", "0", environment={"TMPDIR": folder}) as cloud:
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(dir="/tmp"))
         # As open as /tmp is: what keeps others out is to be the sandbox's own.
         Path(folder).chmod(0o755)
+        cloud = stack.enter_context(running_sandbox("--boot", "0", environment={"TMPDIR": folder}))
         launch(cloud, asyncssh.generate_private_key("ssh-ed25519"), {})
         deadline = time.monotonic() + DEADLINE_S
         while not cloud.instances()[0]["is_ssh_open"]:

@@ -17,7 +17,8 @@ from asyncssh.stream import SSHServerStreamSession
 
 from ogc_async.ssh.connection import Connector, Session, Target
 from tests.integration.ssh.openssh_server import OpenSshServer
-from tests.integration.ssh.ports import free_port
+from tests.integration.ssh.ports import held_port
+from tests.timing import HANGS_AFTER_S
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -29,7 +30,8 @@ class Server:
         self.home = home
         self.authorized = authorized
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self.port = free_port()
+        self._place = held_port()
+        self.port: int = self._place.getsockname()[1]
         self.path = PATH
         self.is_refusing = False
         self.is_closing_at_once = False
@@ -53,8 +55,7 @@ class Server:
 
     async def start(self) -> None:
         self._acceptor = await asyncssh.listen(
-            "127.0.0.1",
-            self.port,
+            sock=self._place,
             config=None,
             server_factory=lambda: Door(self),
             server_host_keys=[self.host_key],
@@ -69,14 +70,14 @@ class Server:
 
     async def idle(self) -> None:
         """Wait until the command that was asked for has ended."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANGS_AFTER_S):
             await self.running.wait()
             for child in self.children:
                 await child.wait()
 
     async def emptied(self) -> None:
         """Wait until nobody is connected."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(HANGS_AFTER_S):
             while self.connections:
                 await anyio.sleep(0.005)
 
@@ -85,6 +86,7 @@ class Server:
             self._acceptor.close()
             self.break_connections()
             await self._acceptor.wait_closed()
+        self._place.close()
         for child in self.children:
             kill(child, signal.SIGKILL)
             await child.wait()
@@ -274,5 +276,5 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path, client_key: asy
 async def session(server: Server, client_key: asyncssh.SSHKey) -> AsyncIterator[Session]:
     """A session on a server that is well."""
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10) as session:
+    async with await Connector(client_key).connect(server.target(), timeout_s=60) as session:
         yield session

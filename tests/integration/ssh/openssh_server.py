@@ -12,8 +12,9 @@ import asyncssh
 import psutil
 
 from ogc_async.ssh.connection import Target
-from tests.integration.ssh.ports import free_port
+from tests.integration.ssh.ports import held_port
 from tests.openssh import USER, Fleet, openssh_folder
+from tests.timing import HANGS_AFTER_S
 
 # The login shell of the one user there is: notes each command and its process, and is that process from then on.
 SHELL = """\
@@ -36,7 +37,8 @@ class OpenSshServer:
 
     def __init__(self, _home: Path, authorized: asyncssh.SSHKey) -> None:
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self.port = free_port()
+        self._place = held_port()
+        self.port: int = self._place.getsockname()[1]
         self.at_once = 0
         self.most_at_once = 0
         self.connections: set[asyncio.StreamWriter] = set()
@@ -125,7 +127,7 @@ class OpenSshServer:
         self._fleet.rekey(self._fleet.hosts[0], self.host_key)
         self.is_refusing = is_refusing
         await anyio.to_thread.run_sync(self._fleet.launch)
-        self._front = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._front = await asyncio.start_server(self._serve, sock=self._place)
 
     def break_connections(self) -> None:
         for writer in tuple(self.connections):
@@ -133,7 +135,7 @@ class OpenSshServer:
 
     async def idle(self) -> None:
         """Wait until no command runs; one that was ended at once had no time to note itself."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANGS_AFTER_S):
             while any(Path(each.cwd()).is_relative_to(self.home) for each in self._processes()):
                 await anyio.sleep(0.01)
 
@@ -145,7 +147,7 @@ class OpenSshServer:
 
     async def emptied(self) -> None:
         """Wait until nobody is connected."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANGS_AFTER_S):
             while self.connections:
                 await anyio.sleep(0.005)
 
@@ -157,6 +159,7 @@ class OpenSshServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._front is not None:
             await self._front.wait_closed()
+        self._place.close()
         await anyio.to_thread.run_sync(self._fleet.close)
         self._stack.close()
 
@@ -236,7 +239,7 @@ class Running:
         self._processes = processes
 
     async def wait(self) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANGS_AFTER_S):
             while not self._processes.stat().st_size:
                 await anyio.sleep(0.005)
 

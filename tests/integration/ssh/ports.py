@@ -1,12 +1,12 @@
-"""Ports that nobody listens on."""
+"""Ports that nobody listens on, and that nobody else can take."""
 
 from __future__ import annotations
 
 import socket
 
 
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
+def held_port() -> socket.socket:
+    """A socket that has a port to itself: who connects is refused until somebody listens on it."""
+    held = socket.socket()
+    held.bind(("127.0.0.1", 0))
+    return held

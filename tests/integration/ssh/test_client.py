@@ -18,6 +18,7 @@ from ogc_async.ssh.execute import run
 from ogc_async.ssh.wire import Wire
 from tests.integration.ssh.conftest import Server, listening
 from tests.integration.ssh.openssh_server import OpenSshServer
+from tests.timing import HANGS_AFTER_S
 
 # The other server is of asyncssh too, in this very process, and its packets would be in the same log.
 against_openssh = pytest.mark.parametrize("server", [OpenSshServer], ids=["openssh"], indirect=True)
@@ -48,7 +49,7 @@ def logins_by(client_key: asyncssh.SSHKey) -> Login:
     options, wire = client_options(client_key), Wire()
 
     async def login(port: int, through: Any = None) -> asyncssh.SSHClientConnection:
-        with anyio.fail_after(10):
+        with anyio.fail_after(HANGS_AFTER_S):
             return await log_in(options, "ubuntu", "127.0.0.1", port, client=Trusting(), wire=wire, through=through)
 
     return login
@@ -78,8 +79,8 @@ async def test_whoever_listens_hears_of_every_packet_and_none_of_them_is_empty(
 ) -> None:
     caplog.set_level(logging.DEBUG, "asyncssh")
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10) as session:
-        assert (await run(session, "cat", stdin=b"x" * 300_000, timeout_s=10)).output_bytes == 300_000
+    async with await Connector(client_key).connect(server.target(), timeout_s=60) as session:
+        assert (await run(session, "cat", stdin=b"x" * 300_000, timeout_s=60)).output_bytes == 300_000
     sent = [each.getMessage().partition("Sent ")[2].split()[0] for each in caplog.records if "Sent MSG" in each.message]
     assert sent.count("MSG_CHANNEL_DATA") > 5
     assert {"MSG_KEXINIT", "MSG_USERAUTH_REQUEST", "MSG_CHANNEL_OPEN"} <= set(sent)
@@ -93,8 +94,8 @@ async def test_where_nobody_listens_only_a_warning_is_said(
 ) -> None:
     caplog.set_level(logging.WARNING, "asyncssh")
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10) as session:
-        await run(session, "echo secret", timeout_s=10)
+    async with await Connector(client_key).connect(server.target(), timeout_s=60) as session:
+        await run(session, "echo secret", timeout_s=60)
         session.connection.logger.info("of no interest")
         session.connection.logger.warning("of interest")
     assert [each.message for each in caplog.records] == ["of interest"]
@@ -196,7 +197,7 @@ async def test_a_way_through_a_jump_host_that_opens_too_late_is_closed_again(
 
     trusted = asyncssh.import_authorized_keys(client_key.export_public_key().decode())
     node = await asyncio.start_server(silent, "127.0.0.1", 0)
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANGS_AFTER_S):
         async with node, listening(Slow, authorized_client_keys=trusted) as jump_port:
             jump = await login(jump_port)
             attempt = asyncio.ensure_future(login(node.sockets[0].getsockname()[1], through=jump))

@@ -16,7 +16,8 @@ from ogc_async.ssh import connection
 from ogc_async.ssh.connection import REFUSAL_GRACE_S, Connector
 from ogc_async.ssh.execute import run
 from tests.integration.ssh.conftest import Server
-from tests.integration.ssh.ports import free_port
+from tests.integration.ssh.ports import held_port
+from tests.timing import HANGS_AFTER_S
 
 
 class Time:
@@ -62,18 +63,18 @@ async def test_a_session_needs_no_ssh_program(
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent/agent")
     monkeypatch.setenv("HOME", "/nonexistent")
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10) as session:
-        assert (await run(session, "echo here", timeout_s=10)).output == b"here\n"
+    async with await Connector(client_key).connect(server.target(), timeout_s=60) as session:
+        assert (await run(session, "echo here", timeout_s=60)).output == b"here\n"
 
 
 async def test_first_contact_reports_the_host_key_to_pin_and_the_next_contact_is_held_to_it(
     server: Server, client_key: asyncssh.SSHKey
 ) -> None:
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10) as session:
+    async with await Connector(client_key).connect(server.target(), timeout_s=60) as session:
         pinned = session.host_key
     assert pinned == server.host_line
-    async with await Connector(client_key).connect(server.target(host_key=pinned), timeout_s=10) as session:
+    async with await Connector(client_key).connect(server.target(host_key=pinned), timeout_s=60) as session:
         assert session.host_key == pinned
 
 
@@ -83,10 +84,10 @@ async def test_host_keys_of_other_kinds_are_pinned_and_known_again(
 ) -> None:
     server.host_key = asyncssh.generate_private_key(kind)
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10) as session:
+    async with await Connector(client_key).connect(server.target(), timeout_s=60) as session:
         pinned = session.host_key
     assert pinned == server.host_line
-    async with await Connector(client_key).connect(server.target(host_key=pinned), timeout_s=10):
+    async with await Connector(client_key).connect(server.target(host_key=pinned), timeout_s=60):
         pass
 
 
@@ -140,8 +141,8 @@ async def test_a_node_that_never_listens_is_unreachable_at_the_deadline_with_wha
 async def test_a_last_attempt_cut_short_by_the_deadline_does_not_hide_what_failed_before(
     client_key: asyncssh.SSHKey, server: Server
 ) -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", server.port))
+    with held_port() as silent:
+        there = server.target(port=silent.getsockname()[1])
 
         async def oversleep(number: int) -> None:
             silent.listen()
@@ -149,7 +150,7 @@ async def test_a_last_attempt_cut_short_by_the_deadline_does_not_hide_what_faile
 
         time = Time(oversleep)
         with pytest.raises(Unreachable, match="Connect call failed"):
-            await time.connector(client_key).connect(server.target(), timeout_s=30)
+            await time.connector(client_key).connect(there, timeout_s=30)
     assert len(time.slept) == 1
 
 
@@ -228,8 +229,8 @@ async def test_no_more_handshakes_than_allowed_are_under_way_at_once(
     server.on_login = hold
     await server.start()
     connector = Connector(client_key, max_handshakes=3)
-    logins = [asyncio.create_task(connector.connect(server.target(), timeout_s=30)) for _ in range(9)]
-    with anyio.fail_after(10):
+    logins = [asyncio.create_task(connector.connect(server.target(), timeout_s=60)) for _ in range(9)]
+    with anyio.fail_after(HANGS_AFTER_S):
         await full.wait()
         go_on.set()
         sessions = await asyncio.gather(*logins)
@@ -253,7 +254,7 @@ async def test_a_login_cancelled_while_it_waits_for_the_server_leaves_no_task_an
     await server.start()
     tasks, sockets = asyncio.all_tasks(), open_connections()
     login = asyncio.create_task(Connector(client_key).connect(server.target(), timeout_s=60))
-    with anyio.fail_after(10):
+    with anyio.fail_after(HANGS_AFTER_S):
         await asked.wait()
         login.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -285,21 +286,21 @@ async def test_a_cancelled_login_gives_its_place_to_the_next_one(
     stuck.cancel()
     with pytest.raises(asyncio.CancelledError):
         await stuck
-    with anyio.fail_after(10):
-        async with await connector.connect(server.target(), timeout_s=10):
+    with anyio.fail_after(HANGS_AFTER_S):
+        async with await connector.connect(server.target(), timeout_s=60):
             pass
 
 
 async def test_a_closed_session_is_gone_from_the_server(server: Server, client_key: asyncssh.SSHKey) -> None:
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10):
+    async with await Connector(client_key).connect(server.target(), timeout_s=60):
         assert len(server.connections) == 1
     await server.emptied()
 
 
 async def test_leaving_a_session_that_broke_raises_nothing(server: Server, client_key: asyncssh.SSHKey) -> None:
     await server.start()
-    async with await Connector(client_key).connect(server.target(), timeout_s=10):
+    async with await Connector(client_key).connect(server.target(), timeout_s=60):
         server.break_connections()
 
 
@@ -308,17 +309,16 @@ async def test_one_connector_serves_nodes_with_different_host_keys_and_confuses_
 ) -> None:
     await server.start()
     other = type(server)(server.home, client_key)
-    other.port = free_port()
     await other.start()
     try:
         connector = Connector(client_key)
         one, two = await asyncio.gather(
-            connector.connect(server.target(host_key=server.host_line), timeout_s=10),
-            connector.connect(other.target(host_key=other.host_line), timeout_s=10),
+            connector.connect(server.target(host_key=server.host_line), timeout_s=60),
+            connector.connect(other.target(host_key=other.host_line), timeout_s=60),
         )
         async with one, two:
             assert (one.host_key, two.host_key) == (server.host_line, other.host_line)
         with pytest.raises(HostKeyChanged):
-            await connector.connect(other.target(host_key=server.host_line), timeout_s=10)
+            await connector.connect(other.target(host_key=server.host_line), timeout_s=60)
     finally:
         await other.stop()

@@ -11,6 +11,7 @@ import pytest
 from ogc_async.aio.blocking import blocking, verb
 from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.errors import InsideEventLoop
+from tests.timing import HANGS_AFTER_S
 
 
 @verb
@@ -52,7 +53,7 @@ def test_twins_work_three_times_in_a_row_and_from_two_threads() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(HANGS_AFTER_S)
     assert answers == [[2], [4], [6], [8], [8]]
 
 
@@ -77,7 +78,7 @@ def test_a_call_runs_once_however_often_it_is_used() -> None:
 async def test_a_call_is_a_coroutine_to_every_way_of_awaiting() -> None:
     assert await double_async([1]) == [2]
     assert await asyncio.create_task(double_async([2])) == [4]  # type: ignore[arg-type]
-    assert await asyncio.wait_for(double_async([3]), 5) == [6]
+    assert await asyncio.wait_for(double_async([3]), HANGS_AFTER_S) == [6]
     async with anyio.create_task_group() as group:
         group.start_soon(double_async, [4])
 

@@ -9,6 +9,7 @@ import pytest
 from ogc_async.aio.buckets import LATE_S, Level, Rule, TokenBucket
 from ogc_async.aio.limiter import ALONE_S, Decide, Levels, Limiter, Place, T, Want
 from ogc_async.errors import DatabaseUnavailable
+from tests.timing import HANGS_AFTER_S
 
 PLACE = Place("aws", "me", "here")
 CALLS = TokenBucket(5, 2)
@@ -51,6 +52,17 @@ class Together:
 _fits: type[Levels] = Together
 
 
+class Endless:
+    """A sleep that never ends; ``begun`` once somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def sleep(self, _: float) -> None:
+        self.begun.set()
+        await asyncio.Event().wait()
+
+
 def limiter(time: Time, shared: Levels | None = None) -> Limiter:
     return Limiter(PLACE, shared=shared, clock=time.clock, sleep=time.sleep)
 
@@ -84,12 +96,11 @@ async def test_callers_are_served_in_the_order_they_came() -> None:
 
 
 async def test_a_caller_cancelled_while_waiting_has_taken_nothing_and_holds_up_nobody() -> None:
-    time = Time()
-    never = asyncio.Event()
+    time, endless = Time(), Endless()
 
     async def sleep(seconds: float) -> None:
         if seconds > 50:
-            await never.wait()
+            await endless.sleep(seconds)
         await time.sleep(seconds)
 
     bucket = TokenBucket(100, 1)
@@ -97,10 +108,9 @@ async def test_a_caller_cancelled_while_waiting_has_taken_nothing_and_holds_up_n
     await limits.acquire(calls(100, bucket))
     greedy = asyncio.create_task(limits.acquire(calls(100, bucket)))
     modest = asyncio.create_task(limits.acquire(calls(10, bucket)))
-    await asyncio.sleep(0.01)
+    await endless.begun.wait()
     greedy.cancel()
-    await asyncio.wait({greedy}, timeout=5)
-    await asyncio.wait({modest}, timeout=5)
+    await asyncio.wait({greedy, modest}, timeout=HANGS_AFTER_S)
     assert greedy.cancelled()
     assert modest.done()
     assert time.now == pytest.approx(110 + LATE_S)
@@ -108,20 +118,15 @@ async def test_a_caller_cancelled_while_waiting_has_taken_nothing_and_holds_up_n
 
 async def test_a_cancelled_caller_gives_back_what_it_had_of_the_buckets_before() -> None:
     time = Time()
-    shared = Together(time)
-    endless = asyncio.Event()
-
-    async def sleep(_: float) -> None:
-        await endless.wait()
-
-    limits = Limiter(PLACE, shared=shared, clock=time.clock, sleep=sleep)
+    shared, endless = Together(time), Endless()
+    limits = Limiter(PLACE, shared=shared, clock=time.clock, sleep=endless.sleep)
     await limits.acquire(calls(5))
     waiting = asyncio.create_task(limits.acquire(Want("instances", TokenBucket(1000, 2), 100), calls()))
-    await asyncio.sleep(0.01)
+    await endless.begun.wait()
     taken = {bucket: level.tokens for bucket, level in shared.levels.items()}
     assert taken == {"instances": 900, "calls": -1}
     waiting.cancel()
-    await asyncio.wait({waiting}, timeout=5)
+    await asyncio.wait({waiting}, timeout=HANGS_AFTER_S)
     assert {bucket: level.tokens for bucket, level in shared.levels.items()} == {"instances": 1000, "calls": 0}
 
 
@@ -140,15 +145,12 @@ async def test_processes_that_share_levels_keep_one_pace_together() -> None:
 
 async def test_a_process_waits_for_one_of_its_callers_at_a_time_so_that_no_more_dies_with_it() -> None:
     time = Time()
-    shared = Together(time)
-    endless = asyncio.Event()
-
-    async def sleep(_: float) -> None:
-        await endless.wait()
-
-    limits = Limiter(PLACE, shared=shared, clock=time.clock, sleep=sleep)
+    shared, endless = Together(time), Endless()
+    limits = Limiter(PLACE, shared=shared, clock=time.clock, sleep=endless.sleep)
     waiting = [asyncio.create_task(limits.acquire(calls())) for _ in range(20)]
-    await asyncio.sleep(0.01)
+    await endless.begun.wait()
+    for _ in waiting:
+        await asyncio.sleep(0)
     assert shared.levels["calls"].tokens == -1
     for each in waiting:
         each.cancel()

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from ogc_async.ssh.wire import AT_ONCE_BYTES, Gathering, Wire
-
-DEADLINE_S = 10
+from tests.timing import HANGS_AFTER_S
 
 
 class Pieces(asyncio.Transport):
@@ -104,7 +103,7 @@ async def test_over_tcp_it_is_a_connection_from_its_beginning_to_its_end() -> No
         caller = Caller()
         await asyncio.get_running_loop().create_connection(lambda: caller, "127.0.0.1", port)
         assert caller.wire.get_extra_info("peername") == ("127.0.0.1", port)
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(HANGS_AFTER_S):
             await caller.answered.wait()
             caller.wire.close()
             await caller.gone.wait()

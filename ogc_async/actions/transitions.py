@@ -1,0 +1,99 @@
+"""From state to state: the one writer of nodes' states, which tells of each once it is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ogc_async.actions.context import Context
+from ogc_async.db import Engine
+from ogc_async.db.holds import Hold
+from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, running
+from ogc_async.db.nodes import NodeDraft, plan_nodes
+from ogc_async.events import Events, NodeMoved
+from ogc_async.types import Instance, NodeSnapshot, NodeState
+
+__all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where moves are written, who holds the nodes, and who hears of each, by its name."""
+
+    engine: Engine
+    hold: Hold
+    events_of: Callable[[str], Events]
+
+    @classmethod
+    def of(cls, context: Context, hold: Hold) -> Ledger:
+        """One verb's: all who hear of the verb hear of its nodes."""
+        return cls(context.engine, hold, lambda _name: context.events)
+
+
+async def plan(ledger: Ledger, user_id: int, drafts: Sequence[NodeDraft]) -> list[NodeSnapshot]:
+    """Put every draft on record as ``planned``; the nodes, in the order of the drafts."""
+    nodes = await plan_nodes(ledger.engine, user_id, drafts)
+    _tell(ledger, nodes)
+    return nodes
+
+
+async def move(
+    ledger: Ledger,
+    nodes: Iterable[NodeSnapshot],
+    to: NodeState,
+    *,
+    came_from: Collection[NodeState],
+    reason: str | None = None,
+) -> list[NodeSnapshot]:
+    """Move the nodes that are still in a state of ``came_from``; those that moved, as they are on record now."""
+    return await _write(ledger, nodes, Move(to=to, came_from=came_from, reason=reason))
+
+
+async def begin_launch(ledger: Ledger, nodes: Iterable[NodeSnapshot], host_key: str | None) -> list[NodeSnapshot]:
+    """Move nodes to ``launching`` before any cloud hears of them; ``host_key``: the one their machines are given."""
+    return await _write(ledger, [replace(node, host_key=host_key or node.host_key) for node in nodes], asked(host_key))
+
+
+async def renew(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> list[NodeSnapshot]:
+    """Plan nodes anew, in the batches and zones that they are given with, without a machine or a host key."""
+    nodes = [replace(node, instance_id=None, host_key=None) for node in nodes]
+    places = {node.id: Place(node.token, node.launch_index, node.zone) for node in nodes}
+    return await _write(ledger, nodes, renewed(places))
+
+
+async def adopt(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
+    """Move nodes whose launch broke off to ``launching``, with the machines that came of it, by node id."""
+    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], adopted(machines))
+
+
+async def arrive(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
+    """Move nodes from ``launching`` to ``running``, with their machines, by node id; those that moved, by id."""
+    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], running(machines))
+
+
+async def _write(ledger: Ledger, nodes: Iterable[NodeSnapshot], change: Move) -> list[NodeSnapshot]:
+    nodes = sorted(nodes, key=lambda node: node.id)
+    if not nodes:
+        return []
+    moved = await move_nodes(ledger.engine, [node.id for node in nodes], change, ledger.hold)
+    there = [replace(node, state=change.to, reason=change.reason) for node in nodes if node.id in moved]
+    _tell(ledger, there)
+    return there
+
+
+def _tell(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> None:
+    """One event a node, with the reason that its row holds."""
+    for node in nodes:
+        address = node.public_ip or node.private_ip if node.state is NodeState.RUNNING else None
+        moved = NodeMoved(node.id, node.name, node.layout, node.state, address=address, reason=node.reason)
+        ledger.events_of(node.name).publish(moved)
+
+
+def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:
+    return replace(
+        node,
+        instance_id=machine.id,
+        zone=machine.zone or None,
+        public_ip=machine.public_ip,
+        private_ip=machine.private_ip,
+    )

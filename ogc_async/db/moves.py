@@ -1,0 +1,99 @@
+"""The one place that writes a node's state: a guarded update of many rows, in one short transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ogc_async.db.clock import database_now
+from ogc_async.db.engine import Engine
+from ogc_async.db.holds import Hold
+from ogc_async.db.locking import update_in_order
+from ogc_async.db.models import Node
+from ogc_async.db.nodes import machine_values, update_each
+from ogc_async.types import Instance, NodeState
+
+MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
+
+UNBOOTED = frozenset({NodeState.PLANNED, NodeState.LAUNCHING})
+
+Along = Callable[[AsyncConnection, Collection[int]], Awaitable[None]]
+"""Writes what belongs to a move into the same transaction, given the ids of the nodes that moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What rows enter together: a state, from any of these states, and why.
+
+    ``shared`` are further columns of all rows, ``own`` those of single rows, by node id.
+    """
+
+    to: NodeState
+    came_from: Collection[NodeState]
+    reason: str | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node's place in a batch: the batch's token, the node's number in it, the zone that is asked for."""
+
+    token: str
+    launch_index: int
+    zone: str | None
+
+
+def asked(host_key: str | None = None) -> Move:
+    """From ``planned`` to ``launching``, before a cloud hears of it, with the host key that machines are given."""
+    known = {} if host_key is None else {"host_key": host_key}
+    return Move(to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}, shared=known)
+
+
+def adopted(machines: Mapping[int, Instance]) -> Move:
+    """To ``launching``, with the machines that came of a launch that broke off, by node id."""
+    return Move(to=NodeState.LAUNCHING, came_from=UNBOOTED, own=_machines(machines))
+
+
+def running(machines: Mapping[int, Instance]) -> Move:
+    """From ``launching`` to ``running``, with the machines and their addresses, by node id."""
+    return Move(to=NodeState.RUNNING, came_from={NodeState.LAUNCHING}, own=_machines(machines))
+
+
+def renewed(batches: Mapping[int, Place]) -> Move:
+    """Planned anew in another batch, without a machine or what was known of one."""
+    own = {node_id: asdict(place) | {"instance_id": None, "host_key": None} for node_id, place in batches.items()}
+    return Move(to=NodeState.PLANNED, came_from=UNBOOTED, own=own)
+
+
+async def move_nodes(
+    engine: Engine, node_ids: Iterable[int], move: Move, hold: Hold, along: Sequence[Along] = ()
+) -> set[int]:
+    """Move the nodes that ``hold`` still holds, and that are in a state of ``move.came_from``; the ids that moved.
+
+    What ``along`` writes is committed with the move, or not at all.
+    """
+    async with engine.transaction() as connection:
+        moved = await _move(connection, node_ids, move, hold)
+        await update_each(connection, {node_id: move.own[node_id] for node_id in moved if node_id in move.own})
+        for write in along:
+            await write(connection, moved)
+    return moved
+
+
+async def _move(connection: AsyncConnection, node_ids: Iterable[int], move: Move, hold: Hold) -> set[int]:
+    values: dict[str, Any] = {"state": move.to, "updated_at": database_now(), "reason": move.reason, **move.shared}
+    if move.to in MOMENTS:
+        values[MOMENTS[move.to]] = database_now()
+    moved: set[int] = set()
+    for fence, chunk in hold.by_fence(node_ids):
+        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(move.came_from)), *hold.guard(fence))
+        moved.update((await connection.scalars(found.values(values).returning(Node.id))).all())
+    return moved
+
+
+def _machines(machines: Mapping[int, Instance]) -> dict[int, dict[str, Any]]:
+    return {node_id: machine_values(machine) for node_id, machine in machines.items()}
