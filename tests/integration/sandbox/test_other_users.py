@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,6 +21,7 @@ from botocore.credentials import Credentials
 from tests.cloud import Cloud, running_sandbox
 from tests.machine import DEADLINE_S, launch
 from tests.not_tried import not_tried
+from tests.timing import patiently
 
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SANDBOX_TOKEN", "SANDBOX_GOOGLE_REFRESH_TOKEN")
 FORMER = ("SANDBOXACCESSKEY01", "sandbox-secret-key")
@@ -40,9 +40,9 @@ def cloud() -> Iterator[Cloud]:
         Path(folder).chmod(0o755)
         cloud = stack.enter_context(running_sandbox("--boot", "0", environment={"TMPDIR": folder}))
         launch(cloud, asyncssh.generate_private_key("ssh-ed25519"), {})
-        deadline = time.monotonic() + DEADLINE_S
-        while not cloud.instances()[0]["is_ssh_open"]:
-            assert time.monotonic() < deadline
+        for _ in patiently("a machine that takes logins", pause_s=0.05):
+            if cloud.instances()[0]["is_ssh_open"]:
+                break
         yield cloud
 
 
