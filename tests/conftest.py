@@ -22,7 +22,7 @@ import gc  # noqa: E402
 
 import pytest  # noqa: E402
 
-pytest_plugins = ["tests.postgres", "tests.cloud"]
+pytest_plugins = ["tests.postgres", "tests.cloud", "tests.not_tried"]
 
 
 @pytest.fixture

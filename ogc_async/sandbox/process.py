@@ -15,6 +15,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from ogc_async.sandbox.isolation import own_environment
+from ogc_async.sandbox.settings import TOKEN_HEADER
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -55,13 +56,24 @@ def sandbox_process(*options: str, environment: Mapping[str, str] | None = None)
             raise SandboxFailed(f"the sandbox ended with exit code {code}: {_said(errors)}")
 
 
-def read_state(endpoint: str) -> dict[str, Any]:
-    """What the sandbox at that address holds and was asked: its admin page."""
+def read_state(endpoint: str, token: str) -> dict[str, Any]:
+    """What the sandbox at that address holds and was asked: its admin page, which ``SANDBOX_TOKEN`` opens."""
+    state: dict[str, Any] = _ask_admin(f"{endpoint}/_sandbox/state", token)
+    return state
+
+
+def plan_faults(endpoint: str, token: str, *faults: str) -> int:
+    """Plan faults there, ``OPERATION=FAULT`` each, while it runs; how many. Raises ``urllib.error.HTTPError``."""
+    planned: int = _ask_admin(f"{endpoint}/_sandbox/faults", token, json.dumps(faults).encode())["planned"]
+    return planned
+
+
+def _ask_admin(url: str, token: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {TOKEN_HEADER: token})  # noqa: S310  # our own
     # It is on this machine: no proxy, whatever variables name one, knows the way to it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{endpoint}/_sandbox/state", timeout=READ_TIMEOUT_S) as reply:
-        state: dict[str, Any] = json.load(reply)
-    return state
+    with opener.open(request, timeout=READ_TIMEOUT_S) as reply:
+        return json.load(reply)
 
 
 def stop(process: subprocess.Popen[str], timeout_s: float = STOP_TIMEOUT_S) -> int:
