@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ogc_async.actions.claims import Claim, claiming, worker_ids
+from ogc_async.actions.claims import Claim, claiming
 from ogc_async.actions.context import Context, failure
 from ogc_async.actions.transitions import UNBOOTED, Ledger, adopt, arrive, move
 from ogc_async.actions.watch import judge_boot, watching
+from ogc_async.actions.worker import worker_ids
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.claims import find_workers, forget_workers
 from ogc_async.db.nodes import (

@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy import String, cast, func, insert, literal, select, text, update
 
 from ogc_async import actions
-from ogc_async.actions.claims import BEATS, claiming
+from ogc_async.actions.claims import claiming
 from ogc_async.actions.context import open_context
 from ogc_async.actions.tear_down import tear_down_nodes
+from ogc_async.actions.worker import BEATS
 from ogc_async.db import Engine
 from ogc_async.db.claims import beat, claim_nodes, find_holders, find_workers, forget_workers, release_nodes
 from ogc_async.db.clock import database_now
@@ -241,7 +242,7 @@ async def test_claims_that_could_not_be_let_go_of_are_let_go_of_by_the_next_verb
         raise DatabaseUnavailable("gone") if how == "refused" else RuntimeError("unforeseen")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ogc_async.actions.claims.release_nodes", fail)
+        patched.setattr("ogc_async.actions.worker.release_nodes", fail)
         assert await actions.exec_async(node_id, "true", app=app)
     assert (await find_holders(engine_of(app), [node_id])).keys() == {node_id}
     assert await actions.exec_async(node_id, "true", app=app)
@@ -256,7 +257,7 @@ async def test_a_claim_whose_answer_was_lost_is_let_go_of_by_the_next_verb(
         raise DatabaseUnavailable("the answer was lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ogc_async.actions.claims.claim_nodes", claim_and_lose)
+        patched.setattr("ogc_async.actions.worker.claim_nodes", claim_and_lose)
         with pytest.raises(DatabaseUnavailable):
             await actions.exec_async(node_id, "true", app=app)
     assert await actions.exec_async(node_id, "true", app=app)
@@ -278,7 +279,7 @@ async def test_a_sign_of_life_that_fails_is_followed_by_the_next(
     context = await open_context(app)
     async with claiming(context, "deploy") as claim:
         await claim.take([node_id])
-        monkeypatch.setattr("ogc_async.actions.claims.beat", flicker)
+        monkeypatch.setattr("ogc_async.actions.worker.beat", flicker)
         clock = LoopTime()
         for _ in patiently("a second sign of life"):
             clock.forward(context.settings.ogc_lease_s / BEATS)
