@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 BEATS = 3
 """Signs of life in the time that one lasts: two may fail."""
 
+LEAST_BEAT_S = 1.0
+"""What writing a sign of life may take in any case, however short the lease is."""
+
 
 class Holding(Protocol):
     """A verb's claim, as its worker sees it."""
@@ -137,7 +140,7 @@ class Worker:
         while True:
             await anyio.sleep(self._lease_s / BEATS)
             try:
-                await self._beat(timeout_s=self._lease_s / BEATS)
+                await self._beat(timeout_s=max(self._lease_s / BEATS, LEAST_BEAT_S))
             except Exception as error:  # noqa: BLE001  # a heart that stops for good would cost all claims
                 log.warning("this process's sign of life was not written: %r", error)
 
