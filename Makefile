@@ -17,7 +17,7 @@ export UV_SYSTEM_CERTS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench bench-full bench-report fan-out throttle readme format lock clean
+.PHONY: help demo test crash check bench bench-full bench-report counts fan-out throttle readme format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-report: $(VENV)/.bench  ## draw the plots and write the README's figures a
 
 readme: $(VENV)/.dev  ## write the README's section about commands anew from their help texts
 	@$(BIN)/python -m tests.acceptance.command_pages
+
+counts: $(VENV)/.dev  ## print what each verb asks of the database and the cloud at 1, 10 and 100 nodes (3 minutes)
+	@$(BIN)/python -m benchmarks.counts $(ARGS)
 
 throttle: $(VENV)/.dev  ## launch 1,250 nodes from five processes at once, then from one, and print what was refused (5 minutes)
 	@$(BIN)/python -m benchmarks.throttling $(ARGS)
