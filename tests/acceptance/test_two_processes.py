@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from ogc_async.aio.blocking import blocking
 from ogc_async.db import Engine
 from ogc_async.db.clock import database_later
 from ogc_async.db.models import Worker
+from ogc_async.db.results import node_actions
 from ogc_async.settings import Settings
 from tests.acceptance.conftest import Ogc
 from tests.timing import patiently
@@ -79,6 +80,16 @@ class Record:
             if not self._ask(select(func.count()).select_from(Worker).where(heard)):
                 return
 
+    def wait_for_steps(self, *steps: tuple[str, str], nodes: Sequence[int]) -> None:
+        """Until just these steps, with these states, are on record of each node's deploys."""
+        for _ in patiently(f"{steps} on {nodes}", pause_s=PAUSE_S):
+            if all(self._steps(node) == list(steps) for node in nodes):
+                return
+
+    def _steps(self, node: int) -> list[tuple[str, str]]:
+        found = blocking(node_actions)(self.engine, node)
+        return [(each.script[0], str(each.state)) for each in found if each.kind == "deploy"]
+
     def _ask(self, statement: Any) -> int:
         async def ask_async() -> int:
             async with self.engine.reading() as connection:
@@ -98,9 +109,9 @@ class Fleet:
         document: Document = json.loads(done.stdout)
         return document
 
-    def open(self, gate: str, *nodes: str) -> None:
-        """Let a script go on that waits for this file."""
-        assert self.answer("exec", "--no-claim", f"touch {gate}", *(nodes or ["--all"]))["ok"]
+    def open(self, gates: str, *nodes: str) -> None:
+        """Let scripts go on that wait for these files."""
+        assert self.answer("exec", "--no-claim", f"touch {gates}", *(nodes or ["--all"]))["ok"]
 
     def ran(self, *nodes: str) -> list[list[str]]:
         """The steps that ran on each node, in order, as the node counted them."""
@@ -113,25 +124,20 @@ class Fleet:
         shown = self.answer("inspect", node)["actions"]
         return [(each["script"][0], each["state"]) for each in shown if each["kind"] == "deploy"]
 
-    def wait_for_step(self, *steps: tuple[str, str], nodes: tuple[str, ...] = ("1",)) -> None:
-        for node in nodes:
-            for _ in patiently(f"{steps} on node {node}", pause_s=PAUSE_S):
-                if self.steps(node) == list(steps):
-                    break
-
 
 Launch = Callable[..., Fleet]
 
 
 @pytest.fixture
 def launch(ogc: Ogc, work_folder: Path) -> Iterator[Launch]:
-    """Launches so many nodes, whose first script is ``1``; the shell's conditions say who waits in it for what."""
+    """Launches so many nodes with these steps; a step says on the node that it ran, and goes on as the shell says."""
 
-    def launched(scale: int, **scripts: str) -> Fleet:
+    def launched(scale: int, *steps: str, teardown: str = "true") -> Fleet:
         (work_folder / "ogc.yml").write_text(SPEC % scale)
         folder = work_folder / "scripts/gated"
         folder.mkdir(parents=True)
-        for number, text in enumerate(scripts.values(), 1):
+        (folder / "teardown.sh").write_text(f"#!/bin/sh\n{teardown}\n")
+        for number, text in enumerate(steps, 1):
             (folder / f"{number}.sh").write_text(f"#!/bin/sh\necho {number} >> ~/ran\n{text}\n")
         assert ogc("init", "--name", "Ada").returncode == 0
         done = ogc("launch", "--no-deploy")
@@ -158,7 +164,7 @@ def errors(document: Document) -> list[str | None]:
 def test_of_two_deploys_at_once_one_works_and_one_names_the_other_or_waits_for_it(
     launch: Launch, start: Start, record: Record
 ) -> None:
-    fleet = launch(AT_ONCE, first=waits_for("go", "1"), second="true")
+    fleet = launch(AT_ONCE, waits_for("go", "1"), "true")
     with ExitStack() as stack:
         both = [stack.enter_context(start("deploy", "--all", "--json")) for _ in range(2)]
         for _ in patiently("the end of one of them", pause_s=PAUSE_S):
@@ -188,11 +194,11 @@ def test_of_two_deploys_at_once_one_works_and_one_names_the_other_or_waits_for_i
 
 
 def test_a_removal_in_the_middle_of_a_deploy_names_the_deploy_and_takes_over_only_where_told_to(
-    launch: Launch, start: Start
+    launch: Launch, start: Start, record: Record
 ) -> None:
-    fleet = launch(3, first=waits_for("go"), second="true")
+    fleet = launch(3, waits_for("go"), "true", teardown=f"touch ~/go; {waits_for('end')}")
     with start("deploy", "--all", "--json") as deploying:
-        fleet.wait_for_step(("1", "running"), nodes=("1", "2", "3"))
+        record.wait_for_steps(("1", "running"), nodes=[1, 2, 3])
         for words in (["rm", "1-3", "--yes"], ["rm", "1-3", "--yes", "--force"], ["rm-all", "--yes", "--only-db"]):
             refused = fleet.answer(*words)
             assert (refused["exit_code"], refused["torn_down"]) == (1, [])
@@ -200,12 +206,14 @@ def test_a_removal_in_the_middle_of_a_deploy_names_the_deploy_and_takes_over_onl
             assert [each["type"] for each in told] == ["NodeBusy"] * 3
             assert all(each["holder"].endswith(f"(process {deploying.pid})") for each in told)
         assert fleet.answer("exec", "touch go", "2", "--take-over")["ok"]
-        assert fleet.answer("rm", "3", "--yes", "--take-over")["torn_down"] == [3]
-        fleet.open("go", "1")
-        done = documents(deploying.finish())
+        # Its teardown script lets the deploy's step end, and the machine lives until the deploy has seen that.
+        with start("rm", "3", "--yes", "--take-over", "--json") as removing:
+            fleet.open("go", "1")
+            done = documents(deploying.finish())
+            fleet.open("end", "3")
+            assert documents(removing.finish())["torn_down"] == [3]
     assert done["exit_code"] == 1
-    assert [each["ok"] for each in done["results"]] == [True, False, False]
-    assert errors(done)[:2] == [None, "ClaimLost"]
+    assert errors(done) == [None, "ClaimLost", "ClaimLost"]
     assert fleet.ran("1", "2") == [["1", "2"], ["1"]]
     assert [fleet.steps(node) for node in ("1", "2", "3")] == [
         [("1", "passed"), ("2", "passed")],
@@ -217,21 +225,20 @@ def test_a_removal_in_the_middle_of_a_deploy_names_the_deploy_and_takes_over_onl
 def test_a_process_that_was_stopped_and_taken_for_dead_begins_no_step_where_another_took_the_node(
     launch: Launch, start: Start, record: Record
 ) -> None:
-    fleet = launch(3, first="true", second=waits_for("go"), third=waits_for("end"))
+    fleet = launch(3, "true", waits_for("go"), waits_for("end"))
     with start("deploy", "--all", "--json", OGC_LEASE_S=str(LEASE_S)) as stopped:
-        fleet.wait_for_step(("1", "passed"), ("2", "running"), nodes=("1", "2", "3"))
+        record.wait_for_steps(("1", "passed"), ("2", "running"), nodes=[1, 2, 3])
         os.kill(stopped.pid, SIGSTOP)
         record.wait_for_silence(LEASE_S)
         # One node another process takes, works on and lets go of; one it still works on; the third one it leaves alone.
-        fleet.open("go", "2")
-        fleet.open("end", "2")
+        fleet.open("go end", "2")
         assert fleet.answer("deploy", "2")["ok"]
         with start("deploy", "1", "--json") as successor:
-            fleet.wait_for_step(("1", "passed"), ("2", "interrupted"), ("2", "running"))
+            broken_off = ("1", "passed"), ("2", "interrupted")
+            record.wait_for_steps(*broken_off, ("2", "running"), nodes=[1])
             fleet.open("go", "1")
-            fleet.wait_for_step(("1", "passed"), ("2", "interrupted"), ("2", "passed"), ("3", "running"))
-            fleet.open("go", "3")
-            fleet.open("end", "3")
+            record.wait_for_steps(*broken_off, ("2", "passed"), ("3", "running"), nodes=[1])
+            fleet.open("go end", "3")
             before = [fleet.answer("inspect", node)["actions"] for node in ("1", "2")]
             os.kill(stopped.pid, SIGCONT)
             woken = documents(stopped.finish())
@@ -249,9 +256,9 @@ def test_a_process_that_was_stopped_and_taken_for_dead_begins_no_step_where_anot
 def test_a_killed_process_s_step_reads_as_interrupted_and_the_next_deploy_goes_on_from_it(
     launch: Launch, start: Start, record: Record
 ) -> None:
-    fleet = launch(2, first="true", second=waits_for("go"), third="true")
+    fleet = launch(2, "true", waits_for("go"), "true")
     with start("deploy", "--all", "--json", OGC_LEASE_S=str(LEASE_S)) as killed:
-        fleet.wait_for_step(("1", "passed"), ("2", "running"), nodes=("1", "2"))
+        record.wait_for_steps(("1", "passed"), ("2", "running"), nodes=[1, 2])
         os.kill(killed.pid, SIGKILL)
         assert killed.finish().returncode == -SIGKILL
     record.wait_for_silence(0)
