@@ -16,13 +16,14 @@ from ogc_async.aio.blocking import blocking
 from ogc_async.db import Engine
 from ogc_async.db.models import Action, Node
 from ogc_async.db.nodes import find_nodes
-from ogc_async.db.results import node_actions
+from ogc_async.db.results import Notes, StepStart, node_actions, write_notes
 from ogc_async.errors import NodeBusy
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.types import NodeSnapshot, NodeState, StepState
 from tests.cloud import Cloud
+from tests.holding import DEAD_S, LONG_S, held
 from tests.migration.conftest import alembic_async, differences_async
 
 EARLIER = ["0001", "0002", "0003", "0004", "0005"]
@@ -306,3 +307,23 @@ def test_every_way_back_leaves_the_rows(empty: Engine, machine: Machine) -> None
     }
     db.migrate(empty)
     assert shared(read_async(empty), before) == before
+
+
+@pytest.mark.parametrize(("for_s", "is_free"), [(LONG_S, False), (DEAD_S, True)])
+def test_a_node_that_a_process_holds_goes_back_with_a_lease_until_its_last_sign_of_life_is_over(
+    for_s: float, is_free: bool, empty: Engine, machine: Machine
+) -> None:
+    db.migrate(empty)
+    write_async(empty, machine.rows())
+    (node,) = (row for row in read_async(empty)["nodes"] if row["name"] == FREE)
+    hold = blocking(held)(empty, [node["id"]], for_s=for_s)
+    started = StepStart(node["id"], "deploy", "1-step.sh", "0" * 64)
+    action_id = blocking(write_notes)(empty, Notes(starts=[started]), hold).started[0]
+    alembic_async(empty, "downgrade", "0005")
+    kept = read_async(empty)
+    (after,) = (row for row in kept["nodes"] if row["id"] == node["id"])
+    (action,) = (row for row in kept["actions"] if row["id"] == action_id)
+    assert after["worker"] == hold.worker
+    assert after["lease_until"] == action["lease_until"]
+    assert (after["lease_until"].replace(tzinfo=UTC) < datetime.now(UTC)) is is_free
+    assert after["lease_until"].year < LONG_AGO.year + 100
