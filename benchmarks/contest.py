@@ -17,6 +17,7 @@ from typing import IO, Any
 import psutil
 
 from benchmarks import environments
+from ogc_async.sandbox.isolation import own_environment
 from ogc_async.sandbox.process import kill_group
 
 HERE = Path(__file__).parent
@@ -110,6 +111,7 @@ def at_the_gate(contestant: Contestant, job: Mapping[str, Any]) -> Iterator[Runn
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=folder,
+            env=own_environment(HOME=folder),
             start_new_session=True,
             text=True,
         )

@@ -28,6 +28,7 @@ from typing import Any
 
 from sqlalchemy import event
 
+from benchmarks.environments import isolate_benchmark
 from benchmarks.postgres import postgres
 from ogc_async import actions, db
 from ogc_async.sandbox.process import read_state, sandbox_process
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of a table")
     parser.add_argument("--before", type=Path, metavar="FILE", help="an earlier --json, to print before and after")
     options = parser.parse_args(arguments)
+    isolate_benchmark()
     with sandbox_process("--boot", "1:1") as environment:
         rows = [
             row
@@ -131,12 +133,12 @@ async def _count(
         await actions.create_user_async("Bench", app=app)
         for size in sizes:
             for _ in range(laps):
-                async for verb, tally in _live(app, environment["AWS_ENDPOINT_URL"], folder, size):
+                async for verb, tally in _live(app, environment, folder, size):
                     seen.setdefault((verb, size), []).append(tally)
     return seen
 
 
-async def _live(app: App, endpoint: str, folder: Path, size: int) -> AsyncIterator[tuple[str, Tally]]:
+async def _live(app: App, environment: dict[str, str], folder: Path, size: int) -> AsyncIterator[tuple[str, Tally]]:
     """A fleet's life, a tally a verb."""
     made: list[int] = []
 
@@ -161,21 +163,21 @@ async def _live(app: App, endpoint: str, folder: Path, size: int) -> AsyncIterat
         ("exec", execute),
         ("teardown", tear_down),
     ):
-        yield verb, await _counted(app, endpoint, work)
+        yield verb, await _counted(app, environment, work)
 
 
-async def _counted(app: App, endpoint: str, work: Callable[[], Awaitable[bool]]) -> Tally:
+async def _counted(app: App, environment: dict[str, str], work: Callable[[], Awaitable[bool]]) -> Tally:
     assert app.engine is not None
-    before = await _calls(endpoint)
+    before = await _calls(environment)
     with _listening(app.engine.connection_engine().sync_engine) as tally:
         if not await work():
             raise SystemExit("a node failed: nothing was counted")
-    tally.calls = await _calls(endpoint) - before
+    tally.calls = await _calls(environment) - before
     return tally
 
 
-async def _calls(endpoint: str) -> Counter[str]:
-    state = await asyncio.to_thread(read_state, endpoint)
+async def _calls(environment: dict[str, str]) -> Counter[str]:
+    state = await asyncio.to_thread(read_state, environment["AWS_ENDPOINT_URL"], environment["SANDBOX_TOKEN"])
     return Counter({name: each["calls"] for name, each in state["calls"]["aws"].items()})
 
 

@@ -23,11 +23,14 @@ from benchmarks.figures import medians
 from benchmarks.postgres import postgres
 from ogc_async import actions, db
 from ogc_async.db import Engine
-from ogc_async.db.nodes import NodeDraft, move_nodes, plan_nodes
+from ogc_async.db.holds import Hold
+from ogc_async.db.moves import Move, move_nodes
+from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.settings import Settings
 from ogc_async.state import App
 from ogc_async.types import NodeState
 
+WORKER = "bench"
 NODES = 1000
 GROUP = 100
 TASKS = 50
@@ -65,7 +68,9 @@ async def _lap(settings: Settings, seconds: float) -> dict[str, float]:
         await db.migrate_async(engine)
         user, _ = await actions.create_user_async("Bench", app=app)
         drafts = [
-            NodeDraft(name=f"n{i}", layout="bench", provider="aws", region="here", token="t", launch_index=i)
+            NodeDraft(
+                name=f"n{i}", layout="bench", provider="aws", region="here", token="t", launch_index=i, worker=WORKER
+            )
             for i in range(NODES)
         ]
         begun = time.perf_counter()
@@ -84,7 +89,9 @@ async def _lap(settings: Settings, seconds: float) -> dict[str, float]:
 
 async def _rate(engine: Engine, groups: Sequence[list[int]], seconds: float, *, tasks: int) -> tuple[float, int]:
     """Rows moved a second, to and fro, by that many tasks at once; and the connections that were seen."""
-    await move_nodes(engine, sorted(chain.from_iterable(groups)), to=NodeState.LAUNCHING, came_from=set(NodeState))
+    ids = sorted(chain.from_iterable(groups))
+    hold = Hold(WORKER, dict.fromkeys(ids, 1))
+    await move_nodes(engine, ids, Move(to=NodeState.LAUNCHING, came_from=set(NodeState)), hold)
     moved = 0
     deadline = time.perf_counter() + seconds
     shares = [groups[first::tasks] for first in range(tasks)]
@@ -96,8 +103,7 @@ async def _rate(engine: Engine, groups: Sequence[list[int]], seconds: float, *, 
             for group in share:
                 if time.perf_counter() > deadline:
                     return
-                ids = await move_nodes(engine, group, to=state, came_from={other})
-                moved += len(ids)
+                moved += len(await move_nodes(engine, group, Move(to=state, came_from={other}), hold))
             state, other = other, state
 
     seen: list[int] = []

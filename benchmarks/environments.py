@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from ogc_async.sandbox.isolation import isolate
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".bench"
 WANTED = Path(__file__).parent / "environments"
 OURS = "ogc_async"
 TIMEOUT_S = 600
+AS_STARTED = dict(os.environ)
+"""Packages come by the user's own proxies, indexes and caches, which nothing that is measured sees."""
 
 
 class NoEnvironment(Exception):
     """A contestant's packages can not be had here."""
+
+
+def isolate_benchmark() -> None:
+    """Leave the user's variables and home behind: no account, proxy or setting of theirs is part of a figure."""
+    home = CACHE / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    isolate(HOME=str(home))
 
 
 def python_of(name: str) -> Path:
@@ -45,6 +57,6 @@ def names() -> list[str]:
 
 def _run(*words: str | Path) -> None:
     try:
-        subprocess.run(words, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
+        subprocess.run(words, env=AS_STARTED, check=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as error:
         raise NoEnvironment(f"its environment can not be made: {error}") from error

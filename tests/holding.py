@@ -17,11 +17,19 @@ def facts(worker: str) -> WorkerFacts:
     return WorkerFacts(id=worker, login="adam", host="laptop", pid=4711, version="0.0")
 
 
-async def held(engine: Engine, node_ids: Collection[int], worker: str = "other", *, for_s: float = LONG_S) -> Hold:
+async def held(
+    engine: Engine,
+    node_ids: Collection[int],
+    worker: str = "other",
+    *,
+    for_s: float = LONG_S,
+    is_taking_over: bool = False,
+) -> Hold:
     """Claim them for a worker that is believed to live for so many seconds."""
-    fences = await claim_nodes(engine, facts(worker), node_ids, "deploy", lease_s=for_s)
-    assert fences.keys() == set(node_ids)
-    return Hold(worker, fences)
+    await beat(engine, facts(worker), for_s)
+    claimed = await claim_nodes(engine, worker, node_ids, "deploy", is_taking_over=is_taking_over)
+    assert claimed.fences.keys() == set(node_ids)
+    return Hold(worker, claimed.fences)
 
 
 async def moved(engine: Engine, node_ids: Iterable[int], move: Move) -> set[int]:

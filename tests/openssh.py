@@ -1,7 +1,8 @@
 """Real OpenSSH servers on loopback, one on an address of its own for each host, for tests and benchmarks.
 
-The server is Debian's package, unpacked once into this user's cache folder: that needs neither root nor a change of the
-machine. Each host has a host key and a login folder of its own; every login is by one key, as one user.
+The server is Debian's package, unpacked once into this checkout's ``.bench``: that needs neither root nor a change of
+the machine. ``python -m tests.openssh`` fetches it beforehand, by the user's own proxies and settings. Each host has a
+host key and a login folder of its own; every login is by one key, as one user.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ipaddress
 import os
 import pwd
 import random
+import re
 import shutil
 import signal
 import socket
@@ -23,11 +25,11 @@ from pathlib import Path
 
 import asyncssh
 import psutil
-from platformdirs import user_cache_path
 
 PACKAGES = ("openssh-server", "openssh-sftp-server", "libwrap0", "libnss-wrapper")
 """What is needed beside a Debian base system; the last one gives a login user that the machine does not have."""
 
+FOLDER = Path(__file__).parents[1] / ".bench" / "openssh"
 USER = "ubuntu"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
@@ -275,12 +277,13 @@ def openssh_folder() -> Iterator[tuple[Path, Installation]]:
     with tempfile.TemporaryDirectory(prefix="ogc-openssh-", ignore_cleanup_errors=True) as made:
         folder = Path(made)
         folder.chmod(0o755)
-        yield folder, _copied(installation, folder / "programs") if os.geteuid() == 0 else installation
+        is_out_of_reach = os.geteuid() == 0 or bool(re.search(r"[\s:]", str(installation.wrapper)))
+        yield folder, _copied(installation, folder / "programs") if is_out_of_reach else installation
 
 
 def installed() -> Installation:
-    """This user's copy of Debian's OpenSSH server, fetched once. Fails loudly where it can not be had."""
-    folder = user_cache_path("ogc-async") / "openssh"
+    """This checkout's copy of Debian's OpenSSH server, fetched once. Fails loudly where it can not be had."""
+    folder = FOLDER
     found = Installation.below(folder)
     if found is not None:
         return found
@@ -317,7 +320,7 @@ def _run(words: Sequence[str | Path], cwd: Path | None = None) -> None:
 
 
 def _copied(installation: Installation, folder: Path) -> Installation:
-    """Root's cache is closed to the user that the servers run as."""
+    """For root, whose folders are closed to the servers' user, and for paths that ``LD_PRELOAD`` would take for two."""
     shutil.copytree(installation.sshd.parents[2], folder, symlinks=True)
     copy = Installation.below(folder)
     assert copy is not None
@@ -371,3 +374,7 @@ def _end(processes: Sequence[subprocess.Popen[bytes]], folder: Path) -> None:
             each.send_signal(signal.SIGKILL)
     for process in processes:
         process.wait(STOP_TIMEOUT_S)
+
+
+if __name__ == "__main__":
+    installed()

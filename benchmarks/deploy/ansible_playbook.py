@@ -29,7 +29,8 @@ def race(job: dict[str, Any], _: None) -> dict[str, str]:
     shared = f"ansible_user={job['username']} ansible_ssh_private_key_file={job['key']}"
     hosts = [f"{each['address']} ansible_port={each['port']} {shared}" for each in job["hosts"]]
     (folder / "hosts.ini").write_text("[all]\n" + "\n".join(hosts) + "\n")
-    keys = f"-o UserKnownHostsFile={job['known_hosts']} -o StrictHostKeyChecking=yes"
+    # OpenSSH looks for its user's settings in the account's home, whatever HOME says.
+    keys = f"-F none -o UserKnownHostsFile={job['known_hosts']} -o StrictHostKeyChecking=yes"
     environment = os.environ | {
         "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_FORKS": str(AT_ONCE),

@@ -8,18 +8,16 @@ from typing import Any
 
 import ogc_async.actions.deploy_nodes  # noqa: F401  # nobody's imports count here, and this one comes when it is needed
 from ogc_async import actions, db
-from ogc_async.db.nodes import (
-    NodeDraft,
-    move_nodes,
-    pin_host_keys,
-    plan_nodes,
-    record_running,
-    set_usernames,
-)
+from ogc_async.db.claims import release_nodes
+from ogc_async.db.holds import Hold
+from ogc_async.db.moves import asked, move_nodes, running
+from ogc_async.db.nodes import NodeDraft, pin_host_keys, plan_nodes, set_usernames
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.state import App
-from ogc_async.types import Instance, InstanceState, NodeSnapshot, NodeState
+from ogc_async.types import Instance, InstanceState, NodeSnapshot
+
+LAUNCHER = "launcher"
 
 
 def prepare(job: dict[str, Any]) -> dict[int, str]:
@@ -59,16 +57,20 @@ async def _put_on_record(job: dict[str, Any]) -> dict[int, str]:
                 launch_index=number,
                 ssh_port=host["port"],
                 spec=layout.as_dict(),
+                worker=LAUNCHER,
+                claimed_for="launch",
             )
             for number, host in enumerate(hosts)
         ]
         nodes = await plan_nodes(engine, user.id, drafts)
         ids = [node.id for node in nodes]
-        await move_nodes(engine, ids, to=NodeState.LAUNCHING, came_from={NodeState.PLANNED})
+        hold = Hold(LAUNCHER, {node.id: node.fence for node in nodes})
+        await move_nodes(engine, ids, asked(), hold)
         await set_usernames(engine, dict.fromkeys(ids, job["username"]))
         pairs = list(zip(nodes, hosts, strict=True))
-        await record_running(engine, {node.id: _instance(node, host) for node, host in pairs})
+        await move_nodes(engine, ids, running({node.id: _instance(node, host) for node, host in pairs}), hold)
         await pin_host_keys(engine, {node.id: host["host_key"] for node, host in pairs})
+        await release_nodes(engine, [hold])
         return {node.id: host["address"] for node, host in pairs}
 
 

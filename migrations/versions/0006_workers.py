@@ -5,8 +5,6 @@ Revision: 0006, after 0005. `lease_until` stays for one release, for processes o
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,8 +12,6 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
-
-UNTIL_LET_GO = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def upgrade() -> None:
@@ -38,7 +34,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    leave_leases()
+    # The release before goes by leases, and would wait for one of the year 9000.
+    op.execute("UPDATE nodes SET worker = NULL, lease_until = NULL WHERE lease_until >= '9000-01-01'")
+    op.execute("UPDATE actions SET lease_until = NULL WHERE lease_until >= '9000-01-01'")
     for table, name in (
         ("actions", "fence"),
         ("actions", "worker"),
@@ -48,14 +46,3 @@ def downgrade() -> None:
     ):
         op.drop_column(table, name)
     op.drop_table("workers")
-
-
-def leave_leases() -> None:
-    """The release before knows no workers: what they hold is leased until their last sign of life is over."""
-    moment = sa.DateTime(timezone=True)
-    workers = sa.table("workers", sa.column("id"), sa.column("beat_until", moment))
-    for name, otherwise in (("nodes", "updated_at"), ("actions", "started_at")):
-        held = sa.table(name, sa.column("worker"), sa.column("lease_until", moment), sa.column(otherwise, moment))
-        until = sa.select(workers.c.beat_until).where(workers.c.id == held.c.worker).scalar_subquery()
-        leased = sa.update(held).where(held.c.lease_until == UNTIL_LET_GO)
-        op.execute(leased.values(lease_until=sa.func.coalesce(until, held.c[otherwise])))

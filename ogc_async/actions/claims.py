@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -21,7 +22,16 @@ from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.finish import finish, outlast
 from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.db import Engine
-from ogc_async.db.claims import Holder, WorkerFacts, beat, claim_nodes, find_holders, release_nodes
+from ogc_async.db.claims import (
+    Claimed,
+    Holder,
+    WorkerFacts,
+    beat,
+    claim_nodes,
+    find_holders,
+    release_nodes,
+    release_strays,
+)
 from ogc_async.db.holds import Hold
 from ogc_async.db.nodes import find_named, get_nodes, known_ids
 from ogc_async.errors import NodeBusy, StoreError
@@ -45,6 +55,8 @@ class Claim:
         self.claimed_for = claimed_for
         self._worker = worker
         self.fences: dict[int, int] = {}
+        self.outlived: dict[int, datetime] = {}
+        """Until when the holders were believed to live that these nodes were taken from."""
         self._expected: set[str] = set()
         self.hold = Hold(worker.facts.id, self.fences, is_exclusive)
 
@@ -59,11 +71,12 @@ class Claim:
         deadline = asyncio.get_running_loop().time() + terms.wait_s
         await self._take(wanted - self.fences.keys(), terms)
         # What no node has for its id is no reason to wait.
-        missing = await known_ids(self._worker.engine, wanted - self.fences.keys()) if terms.wait_s else set()
-        while missing and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
+        known = await known_ids(self._worker.engine, wanted) if terms.wait_s else set()
+        while known - self.fences.keys() and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
+            # Two that wait for each other's nodes hold none of them meanwhile.
+            await self._let_go_of(known)
             await anyio.sleep(min(RETRY_S, left_s))
-            await self._take(missing, terms)
-            missing -= self.fences.keys()
+            await self._take(known, terms)
         return wanted & self.fences.keys()
 
     async def busy(self, nodes: Iterable[NodeSnapshot]) -> dict[int, StoreError]:
@@ -108,7 +121,21 @@ class Claim:
             await outlast(claiming)
         finally:
             if claiming.done() and not claiming.cancelled() and claiming.exception() is None:
-                self.fences.update(claiming.result())
+                self._note(claiming.result())
+        if isinstance(answer := claiming.result(), Exception):
+            raise answer
+
+    def _note(self, answer: Claimed | Exception) -> None:
+        if isinstance(answer, Claimed):
+            self.fences.update(answer.fences)
+            self.outlived.update(answer.outlived)
+
+    async def _let_go_of(self, node_ids: Iterable[int]) -> None:
+        fences = {node_id: self.fences[node_id] for node_id in node_ids if node_id in self.fences}
+        if fences:
+            await release_nodes(self._worker.engine, [Hold(self.worker, fences)])
+            for node_id in fences:
+                del self.fences[node_id]
 
 
 @asynccontextmanager
@@ -127,9 +154,9 @@ async def _end(worker: _Worker, claim: Claim) -> None:
     try:
         with anyio.fail_after(END_TIMEOUT_S):
             await claim.let_go()
-    except (StoreError, TimeoutError) as failed:
+    except Exception as failed:  # noqa: BLE001  # whatever it is: the verb's own result counts
         worker.leave(claim.hold)
-        log.warning("%d claimed nodes are free only once this process ends: %s", len(claim.hold.fences), failed)
+        log.warning("%d claimed nodes are let go of later: %r", len(claim.hold.fences), failed)
     finally:
         await worker.end(claim)
 
@@ -145,7 +172,7 @@ class _Worker:
     """This process, as far as it runs in one event loop, towards one database.
 
     While any verb holds nodes, one row says so every third of ``lease_s`` seconds, however many nodes there are. Claims
-    of one moment are one transaction, and so are releases.
+    of one moment are one transaction, and so are releases; the sign of life waits for neither.
     """
 
     def __init__(self, engine: Engine, lease_s: float) -> None:
@@ -161,8 +188,9 @@ class _Worker:
         self._at_work: set[Claim] = set()
         self._is_on_record = False
         self._left: list[Hold] = []
+        self._astray: set[int] = set()
         self._heart: asyncio.Task[None] | None = None
-        self._claims: Batcher[_Wanted, dict[int, int]] = Batcher(self._claim_all)
+        self._claims: Batcher[_Wanted, Claimed | Exception] = Batcher(self._claim_all)
         self._releases: Batcher[Claim, None] = Batcher(self._release_all)
         # The last release removes the worker's row; no claim may come in between.
         self._turn = asyncio.Lock()
@@ -187,8 +215,8 @@ class _Worker:
             if not self._is_on_record:
                 await self._beat()
 
-    def claim(self, node_ids: Iterable[int], claimed_for: str, terms: Terms) -> asyncio.Future[dict[int, int]]:
-        """Claim what is free, or all of it where the terms say so: fences by node id."""
+    def claim(self, node_ids: Iterable[int], claimed_for: str, terms: Terms) -> asyncio.Future[Claimed | Exception]:
+        """Claim what is free, or all of it where the terms say so; an error of its own for each kind of claim."""
         return self._claims.put(_Wanted(frozenset(node_ids), claimed_for, terms.is_taking_over))
 
     async def release(self, claim: Claim) -> None:
@@ -199,24 +227,31 @@ class _Worker:
         """These could not be let go of: the next beats try again."""
         self._left.append(hold)
 
-    async def _claim_all(self, wanted: list[_Wanted]) -> list[dict[int, int]]:
+    async def _claim_all(self, wanted: list[_Wanted]) -> list[Claimed | Exception]:
         alike: dict[tuple[str, bool], set[int]] = {}
         for each in wanted:
             alike.setdefault((each.claimed_for, each.is_taking_over), set()).update(each.node_ids)
-        fences: dict[tuple[str, bool], dict[int, int]] = {}
-        for key, node_ids in alike.items():
-            async with self._turn:
-                fences[key] = await claim_nodes(
-                    self.engine, self.facts, node_ids, key[0], lease_s=self._lease_s, is_taking_over=key[1]
-                )
-                self._is_on_record = True
+        async with self._turn:
+            answers = {key: await self._claim(node_ids, *key) for key, node_ids in alike.items()}
         # Of two that want the same node at once, the first one has it.
-        return [_taken(fences[each.claimed_for, each.is_taking_over], each.node_ids) for each in wanted]
+        return [_taken(answers[each.claimed_for, each.is_taking_over], each.node_ids) for each in wanted]
+
+    async def _claim(self, node_ids: set[int], claimed_for: str, is_taking_over: bool) -> Claimed | Exception:
+        try:
+            await self._tidy()
+            if not self._is_on_record:
+                await self._beat()
+            return await claim_nodes(self.engine, self.facts.id, node_ids, claimed_for, is_taking_over=is_taking_over)
+        except Exception as error:  # noqa: BLE001  # it is passed on to those who wanted these
+            # It may have been committed all the same.
+            self._astray |= node_ids
+            return error
 
     async def _release_all(self, claims: list[Claim]) -> list[None]:
         async with self._turn:
             self._at_work.difference_update(claims)
-            is_last = not self._at_work and not self._left
+            await self._tidy()
+            is_last = not self._at_work
             self._is_on_record &= not is_last
             await release_nodes(self.engine, [claim.hold for claim in claims], last=self.facts.id if is_last else None)
         return [None] * len(claims)
@@ -225,36 +260,40 @@ class _Worker:
         while True:
             await anyio.sleep(self._lease_s / BEATS)
             try:
-                async with self._turn:
-                    await self._beat()
-                    await self._let_go_of_the_rest()
-            except StoreError as error:
-                log.warning("this process's sign of life was not written: %s", error)
+                await self._beat(timeout_s=self._lease_s / BEATS)
+            except Exception as error:  # noqa: BLE001  # a heart that stops for good would cost all claims
+                log.warning("this process's sign of life was not written: %r", error)
 
-    async def _beat(self) -> None:
-        await beat(self.engine, self.facts, self._lease_s)
+    async def _beat(self, timeout_s: float | None = None) -> None:
+        await beat(self.engine, self.facts, self._lease_s, timeout_s)
         self._is_on_record = True
 
-    async def _let_go_of_the_rest(self) -> None:
-        while self._left:
-            await release_nodes(self.engine, [self._left[0]])
-            del self._left[0]
+    async def _tidy(self) -> None:
+        """Let go of what could not be let go of before, and of what was claimed by a call whose answer was lost."""
+        if self._left:
+            await release_nodes(self.engine, self._left)
+            self._left.clear()
+        if self._astray:
+            known = {node_id for claim in self._at_work for node_id in claim.fences}
+            await release_strays(self.engine, self.facts.id, self._astray - known)
+            self._astray.clear()
 
 
-_workers: LoopLocal[WeakKeyDictionary[Engine, dict[float, _Worker]]] = LoopLocal(WeakKeyDictionary)
+_workers: LoopLocal[WeakKeyDictionary[Engine, _Worker]] = LoopLocal(WeakKeyDictionary)
 
 
 def _worker_of(engine: Engine, lease_s: float) -> _Worker:
-    """The one that all verbs of the running loop on this database share."""
-    workers = _workers.get().setdefault(engine, {})
-    if lease_s not in workers:
-        workers[lease_s] = _Worker(engine, lease_s)
-    return workers[lease_s]
+    """The one that all verbs of the running loop on this database share, whatever app they are called in."""
+    workers = _workers.get()
+    if engine not in workers:
+        workers[engine] = _Worker(engine, lease_s)
+    return workers[engine]
 
 
 def worker_ids(engine: Engine) -> frozenset[str]:
-    """The ids that this loop's own workers have in this database."""
-    return frozenset(each.facts.id for each in _workers.get().get(engine, {}).values())
+    """The id that this loop has in this database, if it has one."""
+    worker = _workers.get().get(engine)
+    return frozenset() if worker is None else frozenset({worker.facts.id})
 
 
 def uptime_s() -> float:
@@ -262,8 +301,11 @@ def uptime_s() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _taken(fences: dict[int, int], node_ids: Iterable[int]) -> dict[int, int]:
-    return {node_id: fences.pop(node_id) for node_id in node_ids if node_id in fences}
+def _taken(answer: Claimed | Exception, node_ids: Iterable[int]) -> Claimed | Exception:
+    if isinstance(answer, Exception):
+        return answer
+    fences = {node_id: answer.fences.pop(node_id) for node_id in node_ids if node_id in answer.fences}
+    return Claimed(fences, {node_id: answer.outlived[node_id] for node_id in fences.keys() & answer.outlived.keys()})
 
 
 def _busy(node: NodeSnapshot, holder: Holder | None) -> NodeBusy:

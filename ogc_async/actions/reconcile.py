@@ -203,8 +203,8 @@ class _Sync:
         """A machine that died, or did not come up in time, is not kept."""
         self.failures.append(failure(node, error))
         to = NodeState.TERMINATING if isinstance(error, DeadlineExceeded) else NodeState.FAILED
-        await move(self._ledger(), [node], to, came_from={NodeState.LAUNCHING}, reason=str(error))
-        if to is NodeState.TERMINATING and node.instance_id:
+        moved = await move(self._ledger(), [node], to, came_from={NodeState.LAUNCHING}, reason=str(error))
+        if moved and to is NodeState.TERMINATING and node.instance_id:
             await provider.terminate([node.instance_id])
 
 

@@ -17,7 +17,7 @@ from ogc_async.actions.context import Context
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.finish import outlast
 from ogc_async.db.holds import Hold
-from ogc_async.db.results import Notes, StepEnd, StepStart, Written, write_notes
+from ogc_async.db.results import Notes, StepEnd, StepGrowth, StepStart, Written, write_notes
 from ogc_async.deploy.run import RECORD_TIMEOUT_S
 from ogc_async.errors import ClaimLost
 from ogc_async.events import OutputArrived, StepFinished, StepStarted
@@ -46,8 +46,7 @@ class Grown:
     """A step's output so far."""
 
     action_id: int
-    output: bytes
-    size: int
+    growth: StepGrowth
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +122,14 @@ class Record:
         """Pass on what a step wrote; it goes on record when the step ends."""
         self._events.publish(OutputArrived(node.id, node.name, node.layout, data))
 
-    async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
+    async def grew(self, node: NodeSnapshot, action_id: int, output: bytes, output_bytes: int) -> None:
         """Write the output so far."""
-        await self._notes.submit(Grown(action_id, output, output_bytes))
+        await self._notes.submit(Grown(action_id, StepGrowth(node.id, output, output_bytes)))
+
+    async def check_held(self, node: NodeSnapshot) -> None:
+        """Before anything is sent to a node. Raises ``ClaimLost`` where another process holds it by now."""
+        if self._hold.is_exclusive and await self._notes.submit(AskedAfter(node.id)) == LOST:
+            raise ClaimLost(node.name)
 
     async def _is_held_by_now(self, node: NodeSnapshot, asked_at: float) -> bool:
         """An answer holds for as long as the sign of life before it: a process that stood still since asks again."""
@@ -176,8 +180,8 @@ def sort_notes(items: Sequence[Note]) -> Notes:
                 notes.starts.append(item)
             case Ended(action_id, end):
                 notes.ends[action_id] = end
-            case Grown(action_id, output, size):
-                notes.growth[action_id] = (output, size)
+            case Grown(action_id, growth):
+                notes.growth[action_id] = growth
             case Pinned(node_id, host_key):
                 notes.host_keys[node_id] = host_key
             case AskedAfter(node_id):
@@ -207,7 +211,7 @@ class NodeRecord:
 
     async def grew(self, action_id: int, output: bytes, output_bytes: int) -> None:
         """A step that runs has printed more."""
-        await self._record.grew(action_id, output, output_bytes)
+        await self._record.grew(self._node, action_id, output, output_bytes)
 
     def heard(self, data: bytes) -> None:
         """A step wrote something."""

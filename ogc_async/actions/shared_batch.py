@@ -9,7 +9,7 @@ from ogc_async.actions.preflight import Checked
 from ogc_async.actions.transitions import Ledger, begin_launch
 from ogc_async.actions.watch import describe_request
 from ogc_async.aio.singleflight import SingleFlight
-from ogc_async.db.nodes import record_instances
+from ogc_async.db.moves import record_instances
 from ogc_async.errors import ProviderError, Throttled
 from ogc_async.plan import Batch, find_instances, launch_request, offers
 from ogc_async.ssh.hostkeys import new_host_key
@@ -82,9 +82,8 @@ class SharedBatch:
         ours = {node.name: node.id for node in self._nodes if node.id in begun}
         outcome = dict(zip(self.batch.names, await self._call(prepared), strict=True))
         answers = {node_id: outcome[name] for name, node_id in ours.items()}
-        await record_instances(
-            self._ledger.engine, {node_id: each for node_id, each in answers.items() if isinstance(each, Instance)}
-        )
+        machines = {node_id: each for node_id, each in answers.items() if isinstance(each, Instance)}
+        await record_instances(self._ledger.engine, machines, self._ledger.hold)
         # A batch is asked for as a whole, also where a node of it was taken back before.
         unwanted = [each.id for name, each in outcome.items() if isinstance(each, Instance) and name not in ours]
         if unwanted:

@@ -15,8 +15,9 @@ from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
 from ogc_async.actions.transitions import Ledger, move
 from ogc_async.actions.watch import Verdict, describe_request, watching
-from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes, record_instances
-from ogc_async.errors import OgcError, ProviderError, RemoteError, ResourceInUse, StaleNode
+from ogc_async.db.moves import find_held, record_instances
+from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes
+from ogc_async.errors import ClaimLost, OgcError, ProviderError, RemoteError, ResourceInUse, StaleNode
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
@@ -55,12 +56,9 @@ async def tear_down_nodes(
     if claim is None:
         async with claiming(context, "teardown", terms) as own:
             return await tear_down_nodes(node_ids, context, force=force, only_db=only_db, claim=own, terms=terms)
-    # An id that no node has is told at once; and our own claim hides how long the last holder lived.
-    before = await get_nodes(context.engine, node_ids)
     held = await claim.take(node_ids, terms)
     asked = await get_nodes(context.engine, node_ids)
-    others = {node.id: node.lease_until for node in before if node.lease_until and node.worker != claim.worker}
-    run = _Teardown(context, claim, others)
+    run = _Teardown(context, claim)
     busy = await claim.busy(asked)
     run.failures.update({node.id: failure(node, busy[node.id]) for node in asked if node.id in busy})
     nodes = [node for node in asked if node.id in held]
@@ -101,8 +99,6 @@ class _Teardown:
 
     context: Context
     claim: Claim
-    held_until: Mapping[int, datetime]
-    """Until when other processes were believed to live that held these nodes."""
     gone: set[int] = field(default_factory=set)
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     leftovers: list[OgcError] = field(default_factory=list)
@@ -119,8 +115,10 @@ class _Teardown:
     async def forget(self, nodes: Sequence[NodeSnapshot]) -> None:
         """Mark the rows only; the machines, if any, are somebody else's business from now on."""
         came_from = frozenset(NodeState) - {NodeState.TERMINATED}
-        await move(self._ledger(), nodes, NodeState.TERMINATED, came_from=came_from, reason=FORGOTTEN)
-        self.gone.update(node.id for node in nodes)
+        live = [node for node in nodes if node.state is not NodeState.TERMINATED]
+        moved = await move(self._ledger(), live, NodeState.TERMINATED, came_from=came_from, reason=FORGOTTEN)
+        lost = self._set_lost_aside(live, moved)
+        self.gone.update(node.id for node in nodes if node not in lost)
 
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
@@ -167,8 +165,7 @@ class _Teardown:
         try:
             provider = self.context.provider_of(nodes[0])
             nodes = self._set_doubtful_aside(await self._find_unrecorded(provider, nodes))
-            await move(self._ledger(), nodes, NodeState.TERMINATING, came_from=LIVE - {NodeState.TERMINATING})
-            waiting = await self._terminate(provider, nodes)
+            waiting = await self._terminate(provider, await self._begin_end(nodes))
             await self._confirm(provider, waiting)
         except OgcError as error:
             for node in nodes:
@@ -182,7 +179,7 @@ class _Teardown:
             return list(nodes)
         request = describe_request(lost, owner=self.context.user.slug, scope=self.context.user.scope)
         found = find_instances(lost, await provider.describe(request))
-        await record_instances(self.context.engine, found)
+        await record_instances(self.context.engine, found, self.claim.hold)
         return [replace(node, instance_id=found[node.id].id) if node.id in found else node for node in nodes]
 
     async def _terminate(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
@@ -203,11 +200,34 @@ class _Teardown:
         await self._mark_gone(ended)
         return waiting
 
+    async def _begin_end(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Mark the nodes whose machines are to be ended: those that are still ours."""
+        begun = {node.id for node in nodes if node.state is NodeState.TERMINATING}
+        moved = await move(
+            self._ledger(),
+            [node for node in nodes if node.id not in begun],
+            NodeState.TERMINATING,
+            came_from=LIVE - {NodeState.TERMINATING},
+        )
+        ours = {node.id for node in moved}
+        if begun:
+            ours |= await find_held(self.context.engine, begun, self.claim.hold)
+        self._set_lost_aside(nodes, [node for node in nodes if node.id in ours])
+        return [node for node in nodes if node.id in ours]
+
+    def _set_lost_aside(self, nodes: Sequence[NodeSnapshot], ours: Iterable[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Nodes that another process has taken over meanwhile are its own from now on."""
+        ids = {node.id for node in ours}
+        lost = [node for node in nodes if node.id not in ids]
+        for node in lost:
+            self.failures[node.id] = failure(node, ClaimLost(node.name))
+        return lost
+
     def _set_doubtful_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Nodes without a machine whose launch call is too young to be sure of that stay as they are."""
         settle_s = self.context.settings.ogc_settle_s
         settle = timedelta(seconds=settle_s)
-        doubtful = [node for node in nodes if _is_doubtful(node, settle, self.held_until.get(node.id))]
+        doubtful = [node for node in nodes if _is_doubtful(node, settle, self.claim.outlived.get(node.id))]
         for node in doubtful:
             message = f"{node.name}: its launch call is too recent to rule a machine out; try again in {settle_s:g} s"
             self.failures[node.id] = failure(node, StaleNode(message))
@@ -245,8 +265,9 @@ class _Teardown:
         return groups
 
     async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
-        await move(self._ledger(), nodes, NodeState.TERMINATED, came_from=LIVE)
-        self.gone.update(node.id for node in nodes)
+        moved = await move(self._ledger(), nodes, NodeState.TERMINATED, came_from=LIVE)
+        lost = self._set_lost_aside(nodes, moved)
+        self.gone.update(node.id for node in nodes if node not in lost)
 
     def _ledger(self) -> Ledger:
         return Ledger.of(self.context, self.claim.hold)

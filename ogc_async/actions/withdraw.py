@@ -27,7 +27,10 @@ async def withdraw(context: Context, claim: Claim, node_ids: Sequence[int] = ())
     """
     with anyio.move_on_after(context.settings.ogc_cancel_s, shield=True) as scope:
         try:
-            await claim.take(node_ids)
+            if missing := set(node_ids) - await claim.take(node_ids):
+                log.warning(
+                    "a launch was broken off, and %d of its nodes are held elsewhere: %s", len(missing), missing
+                )
             await _withdraw(context, claim)
         except OgcError as error:
             log.warning(

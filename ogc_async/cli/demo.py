@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
 from ogc_async.errors import OgcError
+from ogc_async.sandbox.isolation import isolate
 from ogc_async.sandbox.process import SandboxFailed, read_state, sandbox_process
 
 COMMANDS = (
@@ -22,24 +23,27 @@ COMMANDS = (
     ("rm-all", "--yes"),
     ("ls",),
 )
-OURS = ("AWS_", "GOOGLE_", "POSTGRES_", "OGC_")
+LOOKS = ("NO_COLOR", "TERM")
+"""How a terminal is to be written to: its owner's wish for plain text, and what it can not do."""
 
 
 def run() -> int:
     """Run every command in turn; returns the first exit code that is not 0."""
+    # No account, database, proxy or file of the user's: a demonstration touches none of them.
+    isolate(keep=_looks())
     with TemporaryDirectory(prefix="ogc-demo-") as folder, _sandbox() as variables:
-        environment = _clean_environment() | variables | {"OGC_DATA_DIR": folder}
+        environment = os.environ | variables | {"OGC_DATA_DIR": folder, "HOME": folder}
         for words in COMMANDS:
             _say(f"\n$ ogc {' '.join(_quoted(word) for word in words)}")
             code = subprocess.run(_ogc(*words), cwd=folder, env=environment, check=False).returncode  # noqa: S603
             if code:
                 return code
-        return _tell_what_is_left(variables["AWS_ENDPOINT_URL"])
+        return _tell_what_is_left(variables["AWS_ENDPOINT_URL"], variables["SANDBOX_TOKEN"])
 
 
-def _tell_what_is_left(endpoint: str) -> int:
+def _tell_what_is_left(endpoint: str, token: str) -> int:
     """Ask the sandbox, not the database; returns 1 where it still holds something."""
-    state = read_state(endpoint)
+    state = read_state(endpoint, token)
     states = Counter(each["state"].lower() for machines in state["instances"].values() for each in machines)
     left = {
         "machines": states.total() - states["terminated"],
@@ -56,7 +60,7 @@ def _sandbox() -> Iterator[dict[str, str]]:
     """A sandbox process for the block; yields the variables that lead to it."""
     _say("$ ogc sandbox --print-env")
     try:
-        with sandbox_process(environment=_clean_environment()) as variables:
+        with sandbox_process() as variables:
             for name, value in variables.items():
                 _say(f"{name}={value}")
             yield variables
@@ -64,10 +68,10 @@ def _sandbox() -> Iterator[dict[str, str]]:
         raise OgcError(str(error)) from error
 
 
-def _clean_environment() -> dict[str, str]:
-    """This environment without any account or database of its owner's: a demonstration touches neither."""
-    inherited: Mapping[str, str] = os.environ
-    return {name: value for name, value in inherited.items() if not name.startswith(OURS)}
+def _looks() -> list[str]:
+    """What of the terminal's variables counts: nothing in a file, and on a terminal only what makes it plainer."""
+    is_plainer = {"NO_COLOR": True, "TERM": os.environ.get("TERM") == "dumb"}
+    return [name for name in LOOKS if sys.stdout.isatty() and is_plainer[name]]
 
 
 def _ogc(*words: str) -> list[str]:

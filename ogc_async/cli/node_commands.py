@@ -90,9 +90,7 @@ def execute(
     stream: Stream = False,
     wait: Wait = 0.0,
     take_over: TakeOver = False,
-    no_claim: Annotated[
-        bool, typer.Option("--no-claim", help="Run it beside whatever else goes on on the nodes.")
-    ] = False,
+    no_claim: Annotated[bool, typer.Option("--no-claim", help="Run beside whatever goes on there.")] = False,
 ) -> int:
     """Run a command on running nodes; what they say is folded where it is the same."""
     chosen = fleet_work.selection(nodes, layout, tag, is_all=every)

@@ -57,7 +57,7 @@ Nodes = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="NODE",
-        help="Names or unique parts of them, globs, ids, ranges of ids (3-7).",
+        help="Names or unique parts, globs, ids, ranges (3-7).",
         show_default=False,
         autocompletion=_node_names,
     ),
@@ -100,10 +100,8 @@ Wait = Annotated[
         "--wait",
         metavar="DURATION",
         parser=_seconds,
-        help="Wait so long (90, 5m) for nodes that another process works on.",
+        help="Wait this long for busy nodes, e.g. 5m.",
         show_default=False,
     ),
 ]
-TakeOver = Annotated[
-    bool, typer.Option("--take-over", help="Take nodes from a process that works on them: it begins no further step.")
-]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Take busy nodes from whoever works on them.")]

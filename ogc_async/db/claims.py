@@ -8,21 +8,26 @@ nothing more. Times are the database's.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.clock import database_later, database_now
-from ogc_async.db.engine import Engine
-from ogc_async.db.holds import Hold
+from ogc_async.db.engine import TIMEOUT_S, Engine
+from ogc_async.db.holds import Hold, update_held
 from ogc_async.db.locking import update_in_order
 from ogc_async.db.models import Node, Worker
-from ogc_async.db.nodes import UNTIL_LET_GO, chunks
+from ogc_async.db.nodes import HELD_UNTIL, UNTIL_LET_GO, chunks
 from ogc_async.db.results import interrupt_steps
 from ogc_async.types import LIVE
+
+LOCK_TIMEOUT_S = 5
+IMPATIENTLY = text(f"SELECT set_config('lock_timeout', '{LOCK_TIMEOUT_S}s', true)")
+
+FREE = {"worker": None, "claimed_for": None, "claimed_at": None, "lease_until": None, "updated_at": Node.updated_at}
 
 FORGOTTEN_S = 24 * 3600.0
 """A worker that has been silent for so long, and holds nothing, makes room."""
@@ -44,6 +49,14 @@ class WorkerFacts:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim took: the fence of each node, and until when a holder that it outlived was believed to live."""
+
+    fences: dict[int, int] = field(default_factory=dict)
+    outlived: dict[int, datetime] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """Who holds a node, since when and for what; ``is_alive`` by the database's clock."""
@@ -55,34 +68,36 @@ class Holder:
     is_alive: bool
 
 
-async def beat(engine: Engine, worker: WorkerFacts, lease_s: float) -> None:
-    """Say that the worker lives, for another ``lease_s`` seconds."""
-    async with engine.transaction() as connection:
+async def beat(engine: Engine, worker: WorkerFacts, lease_s: float, timeout_s: float | None = None) -> None:
+    """Say that the worker lives, for another ``lease_s`` seconds; in a transaction of its own, which waits for none.
+
+    Raises ``DatabaseUnavailable`` where that took longer than ``timeout_s``.
+    """
+    async with engine.transaction(timeout_s or TIMEOUT_S) as connection:
         await _beat(connection, worker, lease_s)
 
 
 async def claim_nodes(
     engine: Engine,
-    worker: WorkerFacts,
+    worker: str,
     node_ids: Collection[int],
     claimed_for: str,
     *,
-    lease_s: float,
     is_taking_over: bool = False,
-) -> dict[int, int]:
-    """Claim the nodes that are free, or whose holder is dead: the fence of each that was, by its id.
+) -> Claimed:
+    """Claim the nodes that are free, or whose holder is dead, for a worker that has given a sign of life.
 
-    With ``is_taking_over`` also from a holder that lives, whose next guarded write then fails. The claim counts as a
-    sign of life; steps that a dead or robbed holder left running are marked as interrupted with it.
+    With ``is_taking_over`` also from a holder that lives, whose next guarded write then fails. Steps that a dead or
+    robbed holder left running are marked as interrupted with it. Raises ``DatabaseUnavailable`` where a row stays
+    locked by another session.
     """
-    fences: dict[int, int] = {}
+    claimed = Claimed()
     async with engine.transaction() as connection:
-        await _beat(connection, worker, lease_s)
+        await _be_impatient(connection)
         for chunk in chunks(sorted(node_ids)):
-            dead = None if is_taking_over else await _dead_holders(connection, chunk)
-            found = update_in_order(Node, Node.id.in_(chunk), *([] if dead is None else [_is_free(dead)]))
+            holders = await _holders_to_outlive(connection, chunk, is_taking_over=is_taking_over)
             values = {
-                "worker": worker.id,
+                "worker": worker,
                 "fence": Node.fence + 1,
                 "claimed_for": claimed_for,
                 "claimed_at": database_now(),
@@ -90,22 +105,31 @@ async def claim_nodes(
                 # It tells how old a state is; a claim changes none.
                 "updated_at": Node.updated_at,
             }
-            rows = await connection.execute(found.values(values).returning(Node.id, Node.fence))
-            fences.update((row.id, row.fence) for row in rows)
-        await interrupt_steps(connection, sorted(fences))
-    return fences
+            where = [] if is_taking_over else [_is_free({holder for holder, _ in holders.values()})]
+            found = update_in_order(Node, Node.id.in_(chunk), *where).values(values)
+            for node_id, fence in await connection.execute(found.returning(Node.id, Node.fence)):
+                claimed.fences[node_id] = fence
+                if node_id in holders and (until := holders[node_id][1]) is not None:
+                    claimed.outlived[node_id] = until
+        await interrupt_steps(connection, sorted(claimed.fences))
+    return claimed
 
 
 async def release_nodes(engine: Engine, holds: Sequence[Hold], *, last: str | None = None) -> None:
     """Let go of what is still held. ``last``: this worker holds nothing more, and its row goes too."""
-    values = {"worker": None, "claimed_for": None, "lease_until": None, "updated_at": Node.updated_at}
     async with engine.transaction() as connection:
+        await _be_impatient(connection)
         for hold in holds:
-            for fence, chunk in hold.by_fence(hold.fences):
-                held = update_in_order(Node, Node.id.in_(chunk), *hold.guard(fence))
-                await connection.execute(held.values(values))
+            await update_held(connection, hold, hold.fences, FREE)
         if last is not None:
             await connection.execute(delete(Worker).where(Worker.id == last))
+
+
+async def release_strays(engine: Engine, worker: str, node_ids: Collection[int]) -> None:
+    """Let go of nodes that this worker may hold without knowing it: the answer to its claim was lost."""
+    async with engine.transaction() as connection:
+        for chunk in chunks(sorted(node_ids)):
+            await connection.execute(update_in_order(Node, Node.id.in_(chunk), Node.worker == worker).values(FREE))
 
 
 async def find_holders(engine: Engine, node_ids: Collection[int]) -> dict[int, Holder]:
@@ -151,15 +175,26 @@ async def _beat(connection: AsyncConnection, worker: WorkerFacts, lease_s: float
     await connection.execute(row.on_conflict_do_update(index_elements=["id"], set_={"beat_until": until}))
 
 
-async def _dead_holders(connection: AsyncConnection, node_ids: Collection[int]) -> list[str]:
-    """The workers that hold some of these nodes, and are dead.
+async def _holders_to_outlive(
+    connection: AsyncConnection, node_ids: Collection[int], *, is_taking_over: bool
+) -> dict[int, tuple[str, datetime | None]]:
+    """Who holds these nodes, and until when it was believed to live: those that are dead, or all, by node id.
 
     Asked before the update, not within it: an update that has waited for a row looks at the row anew, but at the
     workers as they were before its wait, and would take a worker for dead that registered meanwhile.
     """
-    holders = select(Node.worker).outerjoin_from(Node, Worker, Worker.id == Node.worker).distinct()
-    where = Node.id.in_(node_ids), Node.worker.is_not(None), ~_is_alive()
-    return [worker for worker in await connection.scalars(holders.where(*where)) if worker is not None]
+    holders = select(Node.id, Node.worker, HELD_UNTIL).outerjoin_from(Node, Worker, Worker.id == Node.worker)
+    where = [Node.id.in_(node_ids), Node.worker.is_not(None)] + ([] if is_taking_over else [~_is_alive()])
+    return {node_id: (str(worker), until) for node_id, worker, until in await connection.execute(holders.where(*where))}
+
+
+async def _be_impatient(connection: AsyncConnection) -> None:
+    """A row that a session of somebody else's keeps locked is not waited for as long as the database is.
+
+    SQLite has no locks of rows; its one writer is waited for as the settings say.
+    """
+    if connection.dialect.name == "postgresql":
+        await connection.execute(IMPATIENTLY)
 
 
 def _is_alive() -> ColumnElement[bool]:

@@ -22,6 +22,13 @@ class database_now(FunctionElement[datetime]):  # noqa: N801  # used like SQLAlc
     inherit_cache = True
 
 
+class statement_now(FunctionElement[datetime]):  # noqa: N801
+    """When the statement began, by the database's clock: the same wherever it stands in it."""
+
+    type = Moment()
+    inherit_cache = True
+
+
 class database_later(FunctionElement[datetime]):  # noqa: N801
     """So many seconds from now, by the database's clock."""
 
@@ -34,8 +41,14 @@ def _now_on_postgresql(_element: database_now, _compiler: SQLCompiler, **_named:
     return "clock_timestamp()"
 
 
+@compiles(statement_now, "postgresql")
+def _statement_on_postgresql(_element: statement_now, _compiler: SQLCompiler, **_named: Any) -> str:
+    return "statement_timestamp()"
+
+
+@compiles(statement_now, "sqlite")
 @compiles(database_now, "sqlite")
-def _now_on_sqlite(_element: database_now, _compiler: SQLCompiler, **_named: Any) -> str:
+def _now_on_sqlite(_element: FunctionElement[datetime], _compiler: SQLCompiler, **_named: Any) -> str:
     return f"(strftime('{SQLITE_FORMAT}', 'now') || '000')"
 
 

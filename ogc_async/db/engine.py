@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 
 import anyio
 from sqlalchemy import URL, AsyncAdaptedQueuePool
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -107,7 +107,7 @@ class Engine:
         text = str(cause).strip() or type(cause).__name__
         if getattr(cause, "sqlstate", None) in UNDEFINED or "no such table" in text or "no such column" in text:
             return NotMigrated(text.splitlines()[0])
-        if isinstance(cause, OSError | PoolTimeout) or _is_refused(cause, text):
+        if isinstance(cause, OSError | PoolTimeout) or isinstance(error, InterfaceError) or _is_refused(cause, text):
             return DatabaseUnavailable(f"{self!r} does not answer: {text.splitlines()[0]}; {self._advice()}")
         return None
 
@@ -142,8 +142,17 @@ def _open_postgres(url: URL, settings: Settings) -> AsyncEngine:
 
 def _is_refused(cause: BaseException | None, text: str) -> bool:
     state = str(getattr(cause, "sqlstate", "") or "")
-    # Class 08: connection, 28: authorization, 3D000: no such database, 53: resources, 57P: operator intervention.
-    if state.startswith(("08", "28", "3D", "53", "57P")):
+    # Class 08: connection, 25006: read-only, 25P03: idle for too long, 28: authorization, 3D000: no such database,
+    # 40: deadlock, 53: resources, 55P03: a lock that is not granted in time, 57: cancelled, or operator intervention.
+    # https://www.postgresql.org/docs/current/errcodes-appendix.html
+    if state.startswith(("08", "25006", "25P03", "28", "3D", "40", "53", "55P03", "57")):
         return True
-    sqlite_says = ("unable to open database", "database is locked", "readonly database", "not a database", "disk I/O")
+    sqlite_says = (
+        "unable to open database",
+        "database is locked",
+        "readonly database",
+        "not a database",
+        "disk I/O",
+        "disk is full",
+    )
     return any(words in text for words in sqlite_says)

@@ -10,8 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ogc_async.db.clock import database_now
 from ogc_async.db.engine import Engine
-from ogc_async.db.holds import Hold
-from ogc_async.db.locking import update_in_order
+from ogc_async.db.holds import Hold, still_held, update_held
 from ogc_async.db.models import Node
 from ogc_async.db.nodes import machine_values, update_each
 from ogc_async.types import Instance, NodeState
@@ -88,11 +87,21 @@ async def _move(connection: AsyncConnection, node_ids: Iterable[int], move: Move
     values: dict[str, Any] = {"state": move.to, "updated_at": database_now(), "reason": move.reason, **move.shared}
     if move.to in MOMENTS:
         values[MOMENTS[move.to]] = database_now()
-    moved: set[int] = set()
-    for fence, chunk in hold.by_fence(node_ids):
-        found = update_in_order(Node, Node.id.in_(chunk), Node.state.in_(sorted(move.came_from)), *hold.guard(fence))
-        moved.update((await connection.scalars(found.values(values).returning(Node.id))).all())
-    return moved
+    return await update_held(connection, hold, node_ids, values, Node.state.in_(sorted(move.came_from)))
+
+
+async def record_instances(engine: Engine, instances: Mapping[int, Instance], hold: Hold) -> set[int]:
+    """Note which machine is which node's, by node id, where ``hold`` still holds it; the ids noted."""
+    async with engine.transaction() as connection:
+        held = await still_held(connection, hold, instances)
+        await update_each(connection, {node_id: machine_values(instances[node_id]) for node_id in held})
+    return held
+
+
+async def find_held(engine: Engine, node_ids: Iterable[int], hold: Hold) -> set[int]:
+    """Those of these nodes that are still held."""
+    async with engine.transaction() as connection:
+        return await still_held(connection, hold, node_ids)
 
 
 def _machines(machines: Mapping[int, Instance]) -> dict[int, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, func, insert, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ogc_async.db.clock import database_now
+from ogc_async.db.clock import database_now, statement_now
 from ogc_async.db.engine import Engine
 from ogc_async.db.models import Moment, Node, Worker
 from ogc_async.errors import UnknownNode
@@ -28,12 +28,15 @@ FORGOTTEN = "only the row was to go; the machine was left alone"
 UNTIL_LET_GO = datetime(9000, 1, 1, tzinfo=UTC)
 """The lease of a node that a worker holds: no process of the release before takes it for run out."""
 
-_HELD_UNTIL = func.coalesce(Worker.beat_until, case((Node.lease_until < UNTIL_LET_GO, Node.lease_until)))
+HELD_UNTIL: ColumnElement[datetime | None] = type_coerce(
+    func.coalesce(Worker.beat_until, case((Node.lease_until < UNTIL_LET_GO, Node.lease_until))), Moment()
+)
+"""Until when a node's holder is believed to live, with workers joined."""
 _READ_AS: dict[str, ColumnElement[Any]] = {
     # As it is written: `_snapshots` parses it.
     "spec": cast(Node.spec, Text),
-    "lease_until": type_coerce(_HELD_UNTIL, Moment()),
-    "read_at": database_now(),
+    "lease_until": HELD_UNTIL,
+    "read_at": statement_now(),
 }
 NODES = select(
     *(
@@ -47,7 +50,7 @@ UNPINNED = Node.host_key.is_(None)
 # Many sets of parameters for one statement: thousands of rows written out as VALUES take seconds to compile.
 PLANS = (
     insert(Node.__table__)  # type: ignore[arg-type]  # a mapped class's table is a Table
-    .values(created_at=database_now(), updated_at=database_now(), claimed_at=database_now())
+    .values(dict.fromkeys(("created_at", "updated_at", "claimed_at"), statement_now()))
     .returning(Node.name, Node.id, Node.created_at)
 )
 
@@ -87,12 +90,6 @@ async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) 
             made |= {name: (node_id, at) for name, node_id, at in await connection.execute(PLANS, chunk)}
     # All but the ids is known: to read thousands of rows again takes as long as to write them.
     return [_planned(draft, *made[draft.name]) for draft in drafts]
-
-
-async def record_instances(engine: Engine, instances: Mapping[int, Instance]) -> None:
-    """Note which machine is which node's, by node id."""
-    async with engine.transaction() as connection:
-        await update_each(connection, {node_id: machine_values(each) for node_id, each in instances.items()})
 
 
 async def pin_host_keys(engine: Engine, keys: Mapping[int, str]) -> None:

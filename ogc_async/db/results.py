@@ -84,12 +84,21 @@ class StepEnd:
     result: StepResult
 
 
+@dataclass(frozen=True, slots=True)
+class StepGrowth:
+    """The output of a node's step so far, as much of it as is kept, and its size."""
+
+    node_id: int
+    output: bytes
+    output_bytes: int
+
+
 @dataclass(slots=True)
 class Notes:
     """What is to be written of a fleet's steps, in one transaction: by action id, but for what begins."""
 
     starts: list[StepStart] = field(default_factory=list)
-    growth: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    growth: dict[int, StepGrowth] = field(default_factory=dict)
     ends: dict[int, StepEnd] = field(default_factory=dict)
     host_keys: dict[int, str] = field(default_factory=dict)
     """Of nodes, by their ids."""
@@ -98,7 +107,8 @@ class Notes:
 
     def node_ids(self) -> set[int]:
         """The nodes that have to be held still for this to be written."""
-        return {start.node_id for start in self.starts} | {end.node_id for end in self.ends.values()} | self.asked_after
+        told: list[StepStart | StepGrowth | StepEnd] = [*self.starts, *self.growth.values(), *self.ends.values()]
+        return {each.node_id for each in told} | self.host_keys.keys() | self.asked_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +128,12 @@ async def write_notes(engine: Engine, notes: Notes, hold: Hold) -> Written:
         lost = await _lost(connection, notes, hold)
         starts = [start for start in notes.starts if start.node_id not in lost]
         began = iter(await _insert(connection, [_started(start, hold) for start in starts]))
-        ends = [(key, end.result) for key, end in sorted(notes.ends.items()) if end.node_id not in lost]
-        for statement, rows in ((GROWS, _grown(notes.growth)), (ENDS, [_ended(*end) for end in ends])):
+        grown = [_grown(*each) for each in sorted(notes.growth.items()) if each[1].node_id not in lost]
+        ended = [_ended(key, end.result) for key, end in sorted(notes.ends.items()) if end.node_id not in lost]
+        for statement, rows in ((GROWS, grown), (ENDS, ended)):
             if rows:
                 await connection.execute(statement, rows)
-        await pin_keys(connection, notes.host_keys)
+        await pin_keys(connection, {key: value for key, value in notes.host_keys.items() if key not in lost})
     return Written([0 if start.node_id in lost else next(began) for start in notes.starts], lost)
 
 
@@ -246,8 +257,8 @@ def _started(start: StepStart, hold: Hold) -> dict[str, Any]:
     }
 
 
-def _grown(growth: Mapping[int, tuple[bytes, int]]) -> list[dict[str, Any]]:
-    return [{"action_id": each, "output": output, "output_bytes": size} for each, (output, size) in growth.items()]
+def _grown(action_id: int, growth: StepGrowth) -> dict[str, Any]:
+    return {"action_id": action_id, "output": growth.output, "output_bytes": growth.output_bytes}
 
 
 def _ended(action_id: int, end: StepResult) -> dict[str, Any]:

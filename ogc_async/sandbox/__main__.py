@@ -9,10 +9,15 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ogc_async.sandbox.service import Sandbox
+from ogc_async import sandbox as lazy
+from ogc_async.sandbox.enclosure import EnclosureMissing
+from ogc_async.sandbox.isolation import isolate
 from ogc_async.sandbox.settings import SandboxSettings
+
+if TYPE_CHECKING:
+    from ogc_async.sandbox import Sandbox
 
 STOP_TIMEOUT_S = 20
 
@@ -20,9 +25,11 @@ STOP_TIMEOUT_S = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     options = _parser().parse_args(arguments)
+    # Before its libraries are imported, which read variables; its machines' scripts are not to meet the user's either.
+    isolate()
     try:
         return asyncio.run(_serve(_settings(options), prints_env=options.print_env, is_attached=options.attached))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EnclosureMissing) as error:
         print(f"ogc sandbox: {error}", file=sys.stderr)  # noqa: T201  # the program's own voice
         return 1
 
@@ -34,7 +41,7 @@ async def _serve(settings: SandboxSettings, *, prints_env: bool, is_attached: bo
         loop.add_signal_handler(number, stopped.set)
     if is_attached:
         loop.add_reader(sys.stdin, _hear_end, loop, stopped)
-    async with Sandbox(settings) as sandbox:
+    async with lazy.Sandbox(settings) as sandbox:
         _warn(sandbox)
         if prints_env:
             _print_env(sandbox)
@@ -51,7 +58,10 @@ def _hear_end(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
 
 
 def _warn(sandbox: Sandbox) -> None:
-    where = "inside bubblewrap" if sandbox.enclosure.bwrap else "with all its rights, since bubblewrap can not be used"
+    enclosure = sandbox.enclosure
+    where = (
+        "inside bubblewrap" if enclosure.programs else f"with all its rights, without bubblewrap: {enclosure.reason}"
+    )
     text = (
         f"The sandbox serves at {sandbox.url}. Scripts sent to its machines run on THIS machine as this user, {where}."
     )
@@ -80,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=default.port, help="port of the APIs; 0 takes a free one (%(default)s)")
     add("--ssh-port", type=int, default=default.ssh_port, help="port of every machine's SSH server (%(default)s)")
     add("--no-ssh", action="store_true", help="machines hold their addresses, and nobody answers there")
+    add("--enclosure", choices=("auto", "on", "off"), default=default.enclosure, help="bubblewrap's (%(default)s)")
+    add("--login-shell", default=default.login_shell, metavar="SHELL", help="of every machine (%(default)s)")
     add("--network", default=default.network, help="where the machines' addresses are, in 127.0.0.0/8 (%(default)s)")
     add("--seed", type=int, default=default.seed, help="the same seed makes the same ids and delays (%(default)s)")
     add("--time-scale", type=float, default=1.0, metavar="N", help="run N times as fast as the real time")
@@ -113,6 +125,8 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
         port=options.port,
         ssh_port=options.ssh_port,
         has_ssh=not options.no_ssh,
+        enclosure=options.enclosure,
+        login_shell=options.login_shell,
         network=options.network,
         seed=options.seed,
         time_scale=options.time_scale,

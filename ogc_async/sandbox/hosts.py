@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import random
+import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import asyncssh
 
-from ogc_async.sandbox.processes import Enclosure, run_command
+from ogc_async.sandbox.enclosure import Cell, Enclosure
+from ogc_async.sandbox.processes import Session, run_session
+from ogc_async.sandbox.sweep import Sweeper
+from ogc_async.sandbox.view import Account
 
 CLOSE_TIMEOUT_S = 5.0
 LOCAL = frozenset({"localhost", "127.0.0.1"})
+USER_NAME = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
+"""A machine's users have a home folder by their name."""
+SHELL_FOLDERS = ("/bin", "/usr/bin", "/usr/local/bin")
 TRIES = 20_000
 """A sandbox of thousands of machines may stand in the way; a try takes 10 µs."""
 
@@ -43,19 +49,22 @@ class Hosts:
         self._network = ipaddress.IPv4Network(network)
         self._port = port
         self._enclosure = enclosure
+        self._sweeper = Sweeper()
         self._folder = Path(tempfile.mkdtemp(prefix="ogc-sandbox-"))
         self._addresses = self._endless()
 
-    def make(self, logins: Iterable[Login], host_key: asyncssh.SSHKey | None = None) -> Host:
+    def make(self, logins: Iterable[Login], shell: str, host_key: asyncssh.SSHKey | None = None) -> Host:
         """A host that holds its address, and does not listen yet; what it takes to listen is made then.
 
-        Without ``host_key`` it has one of its own.
+        ``shell`` is every user's login shell. Without ``host_key`` the host has one of its own.
         """
         for _ in range(TRIES):
             address = next(self._addresses)
             held = _hold(address, self._port)
             if held is not None:
-                return Host(address, held, self._folder / address, logins, self._enclosure, host_key=host_key)
+                folder = self._folder / address
+                cell = self._enclosure.cell(folder, self._sweeper)
+                return Host(address, held, folder, logins, cell, shell=shell, host_key=host_key)
         raise AddressesTaken(f"no free address in {self._network} with port {self._port} after {TRIES} tries")
 
     def homes(self) -> int:
@@ -82,18 +91,20 @@ class Host:
         self,
         address: str,
         held: socket.socket,
-        home: Path,
+        folder: Path,
         logins: Iterable[Login],
-        enclosure: Enclosure,
+        cell: Cell,
         *,
+        shell: str,
         host_key: asyncssh.SSHKey | None = None,
     ) -> None:
         self.address = address
         self._socket = held
-        self._home = home
+        self._folder = folder
         self._logins = tuple(logins)
         self._authorized: list[tuple[str, asyncssh.SSHKey]] = []
-        self._enclosure = enclosure
+        self._cell = cell
+        self._shell = path_of_shell(shell)
         self._given_key = host_key
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
@@ -111,14 +122,12 @@ class Host:
 
     async def open(self) -> None:
         """Listen from now on."""
-        self._home.mkdir(mode=0o700)
+        self._folder.mkdir(mode=0o700)
         self.authorize(self._logins)
         self._server = await asyncssh.listen(
             sock=self._socket,
             config=None,
-            server_factory=lambda: _Door(self._authorized, self._connections),
-            process_factory=self._run,
-            sftp_factory=self._sftp,
+            server_factory=lambda: _Door(self._authorized, self._connections, self._run),
             server_host_keys=[self.host_key],
             encoding=None,
             line_editor=False,
@@ -139,27 +148,34 @@ class Host:
         if self._commands:
             # Each kills its processes when its channel is cut; what they still write would come back otherwise.
             await asyncio.wait(self._commands, timeout=CLOSE_TIMEOUT_S)
-        await asyncio.to_thread(shutil.rmtree, self._home, ignore_errors=True)
+        await self._cell.aclose()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
-    async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        user = process.get_extra_info("username") or "user"
-        task = asyncio.create_task(run_command(process, self._enclosure, self._home, user))
+    def _run(self, process: Session) -> None:
+        account = Account(process.get_extra_info("username"), self._shell)
+        task = asyncio.create_task(run_session(process, self._cell, account))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
-        await task
 
-    def _sftp(self, channel: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
-        return asyncssh.SFTPServer(channel, chroot=os.fsencode(self._home))
+
+def path_of_shell(shell: str) -> str:
+    """Where the shell of that name is; a path is one already, and a name that is found nowhere stays what it is."""
+    found = (f"{folder}/{shell}" for folder in SHELL_FOLDERS if Path(folder, shell).is_file())
+    return shell if "/" in shell else next(found, shell)
 
 
 class _Door(asyncssh.SSHServer):
-    """Lets in who holds a key."""
+    """Lets in who holds a key of this machine, and in no other way."""
 
     def __init__(
-        self, authorized: list[tuple[str, asyncssh.SSHKey]], connections: set[asyncssh.SSHServerConnection]
+        self,
+        authorized: list[tuple[str, asyncssh.SSHKey]],
+        connections: set[asyncssh.SSHServerConnection],
+        run: Callable[[Session], None],
     ) -> None:
         self._authorized = authorized
         self._connections = connections
+        self._run = run
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -180,8 +196,13 @@ class _Door(asyncssh.SSHServer):
     def public_key_auth_supported(self) -> bool:
         return True
 
+    def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
+        return Session(self._run)
+
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return any(key == known and user in ("", username) for user, known in self._authorized)
+        return USER_NAME.fullmatch(username) is not None and any(
+            key == known and user in ("", username) for user, known in self._authorized
+        )
 
 
 def _hold(address: str, port: int) -> socket.socket | None:

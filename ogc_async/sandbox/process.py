@@ -14,6 +14,9 @@ from signal import SIGKILL
 from tempfile import TemporaryFile
 from typing import IO, Any
 
+from ogc_async.sandbox.isolation import own_environment
+from ogc_async.sandbox.settings import TOKEN_HEADER
+
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 READ_TIMEOUT_S = 120.0
@@ -27,8 +30,8 @@ class SandboxFailed(Exception):
 def sandbox_process(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
     """Serve for the block; yields the variables that lead to it, as ``--print-env`` prints them.
 
-    ``environment`` is the process's, this one's if not given. Raises :class:`SandboxFailed` where it does not serve
-    within 60 seconds, or has not ended 30 seconds after it was asked to.
+    ``environment`` is the process's; if not given, one that has nothing of the user's. Raises :class:`SandboxFailed`
+    where it does not serve within 60 seconds, or has not ended 30 seconds after it was asked to.
     """
     with TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603  # our own program
@@ -37,7 +40,7 @@ def sandbox_process(*options: str, environment: Mapping[str, str] | None = None)
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=dict(os.environ if environment is None else environment),
+            env=own_environment() if environment is None else dict(environment),
             # A group of its own: Ctrl-C is for whoever uses the sandbox, who then ends it.
             start_new_session=True,
             text=True,
@@ -53,11 +56,24 @@ def sandbox_process(*options: str, environment: Mapping[str, str] | None = None)
             raise SandboxFailed(f"the sandbox ended with exit code {code}: {_said(errors)}")
 
 
-def read_state(endpoint: str) -> dict[str, Any]:
-    """What the sandbox at that address holds and was asked: its admin page."""
-    with urllib.request.urlopen(f"{endpoint}/_sandbox/state", timeout=READ_TIMEOUT_S) as reply:  # noqa: S310  # our own
-        state: dict[str, Any] = json.load(reply)
+def read_state(endpoint: str, token: str) -> dict[str, Any]:
+    """What the sandbox at that address holds and was asked: its admin page, which ``SANDBOX_TOKEN`` opens."""
+    state: dict[str, Any] = _ask_admin(f"{endpoint}/_sandbox/state", token)
     return state
+
+
+def plan_faults(endpoint: str, token: str, *faults: str) -> int:
+    """Plan faults there, ``OPERATION=FAULT`` each, while it runs; how many. Raises ``urllib.error.HTTPError``."""
+    planned: int = _ask_admin(f"{endpoint}/_sandbox/faults", token, json.dumps(faults).encode())["planned"]
+    return planned
+
+
+def _ask_admin(url: str, token: str, body: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, body, {TOKEN_HEADER: token})  # noqa: S310  # our own
+    # It is on this machine: no proxy, whatever variables name one, knows the way to it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=READ_TIMEOUT_S) as reply:
+        return json.load(reply)
 
 
 def stop(process: subprocess.Popen[str], timeout_s: float = STOP_TIMEOUT_S) -> int:

@@ -4,97 +4,144 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from signal import SIGKILL, Signals
-from tempfile import TemporaryDirectory
 
 import asyncssh
+from asyncssh.sftp import MIN_SFTP_VERSION
+
+from ogc_async.sandbox.enclosure import Cell
+from ogc_async.sandbox.view import PATH, Account
 
 CHUNK = 65536
-PROBE_TIMEOUT_S = 10
 DRAIN_TIMEOUT_S = 5.0
 """A process that went to the background may hold the output open; its command is over all the same."""
+SFTP = "sftp"
+TAKEN = ("LANG", "LC_")
+"""Variables that a client may set, as on Debian's servers; others could change what runs outside of the enclosure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Enclosure:
-    """What keeps commands from the rest of the machine: bubblewrap where it works, nothing where not."""
+class Session(asyncssh.SSHServerProcess[bytes]):
+    """A channel whose SFTP server is a process as well, with an exit status that OpenSSH's clients wait for.
 
-    bwrap: str | None
+    Signals reach the command also after its input has ended; asyncssh's own go to who reads input.
+    """
 
-    @classmethod
-    def found(cls) -> Enclosure:
-        """Try bubblewrap once: it may be installed and yet not allowed to make namespaces."""
-        path = shutil.which("bwrap")
-        if path is None:
-            return cls(None)
-        with TemporaryDirectory() as folder:
-            words = cls(path).wrap(["/bin/true"], Path(folder), "probe")
-            try:
-                works = subprocess.run(words, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False).returncode == 0  # noqa: S603
-            except (OSError, subprocess.TimeoutExpired):
-                works = False
-        return cls(path if works else None)
+    def __init__(self, run: Callable[[Session], None]) -> None:
+        super().__init__(lambda _: run(self), None, MIN_SFTP_VERSION, allow_scp=False)
+        self._early: list[str] = []
+        self._take: Callable[[str], None] = self._early.append
 
-    def wrap(self, words: Sequence[str], home: Path, user: str) -> list[str]:
-        """The command line that runs ``words`` in ``home``."""
-        if self.bwrap is None:
-            return list(words)
-        inside = f"/home/{user}"
-        return [
-            self.bwrap,
-            *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", "/home"),  # noqa: S108
-            *("--bind", str(home), inside, "--chdir", inside, "--setenv", "HOME", inside),
-            *("--unshare-pid", "--die-with-parent", "--"),
-            *words,
-        ]
+    def signal_received(self, signal: str) -> None:
+        """Hand it on; one that comes while the command starts is kept for it."""
+        self._take(signal)
+
+    def hand_signals_to(self, take: Callable[[str], None]) -> None:
+        """Those that came before, and every one from now on."""
+        self._take = take
+        for signal in self._early:
+            take(signal)
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """SFTP is the only one."""
+        return subsystem == SFTP
+
+    def session_started(self) -> None:
+        """Every kind of session is a process: asyncssh's own SFTP server would know this computer's paths only."""
+        reader: asyncssh.SSHReader[bytes] = asyncssh.SSHReader(self, self.channel)
+        writer: asyncssh.SSHWriter[bytes] = asyncssh.SSHWriter(self, self.channel)
+        self._start_process(reader, writer, asyncssh.SSHWriter(self, self.channel, asyncssh.EXTENDED_DATA_STDERR))
 
 
-async def run_command(process: asyncssh.SSHServerProcess[bytes], enclosure: Enclosure, home: Path, user: str) -> None:
-    """Serve one channel: run its command (or a shell), pass everything on, tell how it ended."""
-    words = ["/bin/sh", "-c", process.command] if process.command else ["/bin/sh"]
+async def run_session(process: Session, cell: Cell, account: Account) -> None:
+    """Serve one channel: run its command, shell or SFTP server, pass everything on, tell how it ended."""
     try:
         child = await asyncio.create_subprocess_exec(
-            *enclosure.wrap(words, home, user),
-            cwd=home,
-            env=_environment(process, home, user),
+            *await _words(process, cell, account),
+            cwd=cell.folder(account.user),
+            env=_environment(process, cell, account),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-    except OSError as error:
-        process.stderr.write(f"{error}\n".encode())
+    except (OSError, TimeoutError) as error:
+        process.stderr.write(f"{error or 'the machine did not start in time'}\n".encode())
         process.exit(126)
         return
-    _pass_signals(process, child)
-    feeding = asyncio.create_task(_feed(process, child))
-    pumps = [
-        asyncio.create_task(_pump(child.stdout, process.stdout)),
-        asyncio.create_task(_pump(child.stderr, process.stderr)),
-    ]
-    gone = asyncio.create_task(process.channel.wait_closed())
-    try:
-        ended = asyncio.create_task(child.wait())
-        await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not ended.done():
-            _kill(child, SIGKILL)
-        code = await ended
-        await asyncio.wait(pumps, timeout=DRAIN_TIMEOUT_S)
-        _tell(process, code)
-    finally:
-        _kill(child, SIGKILL)
-        for task in (feeding, gone, *pumps):
-            task.cancel()
-        await asyncio.gather(feeding, gone, *pumps, return_exceptions=True)
+    await _Command(process, cell, child).serve()
 
 
-def _tell(process: asyncssh.SSHServerProcess[bytes], code: int) -> None:
+async def _words(process: Session, cell: Cell, account: Account) -> list[str]:
+    """What a server runs for the channel: everything but SFTP by the login shell."""
+    if process.subsystem == SFTP:
+        return await cell.sftp(account, str(process.get_extra_info("client_version") or ""))
+    if process.command is not None:
+        return await cell.command([account.shell, "-c", process.command], account)
+    return await cell.command([account.shell, "-l"], account)
+
+
+class _Command:
+    """A running child and its channel."""
+
+    def __init__(self, process: Session, cell: Cell, child: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._cell = cell
+        self._child = child
+
+    async def serve(self) -> None:
+        """Until the command has ended; where its channel closes first, the command's group is ended with it."""
+        self._process.hand_signals_to(self._receive)
+        feeding = asyncio.create_task(self._feed())
+        pumps = [
+            asyncio.create_task(_pump(self._child.stdout, self._process.stdout)),
+            asyncio.create_task(_pump(self._child.stderr, self._process.stderr)),
+        ]
+        gone = asyncio.create_task(self._process.channel.wait_closed())
+        ended = asyncio.create_task(self._child.wait())
+        try:
+            await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                self._send(SIGKILL)
+            code = await ended
+            await asyncio.wait(pumps, timeout=DRAIN_TIMEOUT_S)
+            _tell(self._process, code)
+        finally:
+            if not ended.done():
+                self._send(SIGKILL)
+            for task in (feeding, gone, *pumps):
+                task.cancel()
+            await asyncio.gather(feeding, gone, *pumps, return_exceptions=True)
+
+    def _send(self, number: int) -> None:
+        # A process that has ended has given its number back.
+        if self._child.returncode is None:
+            self._cell.send(self._child.pid, number)
+
+    def _receive(self, signal: str) -> None:
+        with suppress(KeyError):
+            self._send(Signals[f"SIG{signal}"])
+
+    async def _feed(self) -> None:
+        """Input for the child."""
+        if self._child.stdin is None:
+            return
+        with suppress(BrokenPipeError, ConnectionError):
+            while True:
+                try:
+                    data = await self._process.stdin.read(CHUNK)
+                except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+                    continue
+                if not data:
+                    break
+                self._child.stdin.write(data)
+                await self._child.stdin.drain()
+            self._child.stdin.close()
+
+
+def _tell(process: Session, code: int) -> None:
     if process.is_closing():
         return
     if code < 0:
@@ -112,46 +159,22 @@ async def _pump(source: asyncio.StreamReader | None, sink: asyncssh.SSHWriter[by
             await sink.drain()
 
 
-async def _feed(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Input for the child."""
-    if child.stdin is None:
-        return
-    with suppress(BrokenPipeError, ConnectionError):
-        while True:
-            try:
-                data = await process.stdin.read(CHUNK)
-            except (asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
-                continue
-            if not data:
-                break
-            child.stdin.write(data)
-            await child.stdin.drain()
-        child.stdin.close()
-
-
-def _pass_signals(process: asyncssh.SSHServerProcess[bytes], child: asyncio.subprocess.Process) -> None:
-    """Signals for the child's whole group, also after its input has ended, when nobody reads any more."""
-
-    def receive(signal: str) -> None:
-        with suppress(KeyError):
-            _kill(child, Signals[f"SIG{signal}"])
-
-    process.signal_received = receive  # type: ignore[method-assign]  # asyncssh's own tells only who reads input
-
-
-def _kill(child: asyncio.subprocess.Process, number: Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, number)
-
-
-def _environment(process: asyncssh.SSHServerProcess[bytes], home: Path, user: str) -> dict[str, str]:
+def _environment(process: Session, cell: Cell, account: Account) -> dict[str, str]:
+    """As OpenSSH's server makes it: bash reads ``.bashrc`` where it finds ``SSH_CLIENT``."""
     sent = {os.fsdecode(name): os.fsdecode(value) for name, value in process.channel.get_environment_bytes().items()}
-    own = {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": str(home),
-        "USER": user,
-        "LOGNAME": user,
-        "SHELL": "/bin/sh",
+    peer, own = _ends(process.get_extra_info("peername")), _ends(process.get_extra_info("sockname"))
+    return {
         "LANG": "C.UTF-8",
+        **{name: value for name, value in sent.items() if name.startswith(TAKEN)},
+        "PATH": PATH,
+        "HOME": cell.home(account.user),
+        "USER": account.user,
+        "LOGNAME": account.user,
+        "SHELL": account.shell,
+        "SSH_CLIENT": f"{peer} {own.rpartition(' ')[2]}",
+        "SSH_CONNECTION": f"{peer} {own}",
     }
-    return sent | own
+
+
+def _ends(name: Sequence[object] | None) -> str:
+    return f"{name[0]} {name[1]}" if name else "UNKNOWN 65535"

@@ -18,6 +18,8 @@ from ogc_async.sandbox.settings import SandboxSettings
 log = logging.getLogger(__name__)
 
 NO_CAPACITY = ("Server.InsufficientInstanceCapacity", "Insufficient capacity to satisfy instance request")
+LOGIN_SHELL = "sandbox-login-shell"
+"""The tag, or label, that names a machine's own login shell."""
 INTERNAL_ERROR = "Server.InternalError"
 ENDED_BY_USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
 
@@ -147,7 +149,8 @@ class MachineRoom:
             self._die(machine, NO_CAPACITY)
             return
         try:
-            machine.host = self._hosts.make(machine.logins, machine.host_key)
+            shell = machine.tags.get(LOGIN_SHELL) or self._settings.login_shell
+            machine.host = self._hosts.make(machine.logins, shell, machine.host_key)
         except (AddressesTaken, OSError) as error:
             # Left pending, it would be waited for in vain.
             log.exception("a machine has no host")

@@ -13,10 +13,11 @@ from aiohttp import web
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.compute.front import Compute
 from ogc_async.sandbox.ec2.front import Ec2
+from ogc_async.sandbox.enclosure import Enclosure
+from ogc_async.sandbox.guard import guard
 from ogc_async.sandbox.hosts import Hosts
-from ogc_async.sandbox.processes import Enclosure
 from ogc_async.sandbox.room import MachineRoom
-from ogc_async.sandbox.settings import SandboxSettings
+from ogc_async.sandbox.settings import TOKEN_VARIABLE, SandboxSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class Sandbox:
     """A pretend world on loopback: ``async with Sandbox() as sandbox: sandbox.env()``.
 
     Scripts that are sent to its machines run on this very machine, as this very user; inside bubblewrap, which keeps
-    them to their machine's home folder, where ``bwrap`` is installed and may be used.
+    them to their machine's home folder, where ``bwrap`` is installed and may be used. Other users of this computer
+    can use neither its APIs nor its machines: what it takes is drawn at every start, and told by :meth:`env` alone.
     """
 
     def __init__(self, settings: SandboxSettings | None = None) -> None:
@@ -40,9 +42,9 @@ class Sandbox:
         self._port = 0
 
     async def __aenter__(self) -> Sandbox:
-        """Serve. Raises ``OSError`` where the port is taken."""
+        """Serve. Raises ``OSError`` where the port is taken, ``EnclosureMissing`` where one is needed."""
         _raise_file_limit()
-        self.enclosure = Enclosure.found()
+        self.enclosure = await Enclosure.chosen(self.settings.enclosure)
         async with AsyncExitStack() as stack:
             self._hosts = Hosts(self.settings.network, self.settings.ssh_port, self.enclosure)
             stack.callback(self._hosts.remove)
@@ -79,6 +81,8 @@ class Sandbox:
             "AWS_ACCESS_KEY_ID": self.settings.access_key,
             "AWS_SECRET_ACCESS_KEY": self.settings.secret_key,
             "AWS_REGION": self.settings.region,
+            TOKEN_VARIABLE: self.settings.admin_token,
+            "SANDBOX_GOOGLE_REFRESH_TOKEN": self.settings.google_refresh_token,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self._compute.key_path),
             "GOOGLE_PROJECT": self.settings.google_project,
             "GOOGLE_DATACENTER": self.settings.google_zone,
@@ -105,7 +109,8 @@ class Sandbox:
             traffic.add_faults(faults)
 
     def _web(self) -> web.Application:
-        app = web.Application(client_max_size=16 * 1024**2)
+        check = guard(self.settings.host, self.settings.admin_token)
+        app = web.Application(client_max_size=16 * 1024**2, middlewares=[check])
         app.router.add_get("/_sandbox/state", self._show_state)
         app.router.add_post("/_sandbox/faults", self._take_faults)
         app.router.add_route("*", "/", self._ec2.handle)

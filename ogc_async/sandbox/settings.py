@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Choice = Literal["auto", "on", "off"]
+TOKEN_HEADER = "X-Sandbox-Token"  # noqa: S105  # a header's name
+TOKEN_VARIABLE = "SANDBOX_TOKEN"  # noqa: S105  # a variable's name
+LETTERS = string.ascii_uppercase + string.digits
+
+
+def draw_access_key() -> str:
+    """One that no other sandbox has; like AWS's own in length, and unlike it in its first letters."""
+    return "SANDBOX" + "".join(secrets.choice(LETTERS) for _ in range(13))
+
+
+def draw_secret() -> str:
+    """One that no other user of this computer can guess."""
+    return secrets.token_urlsafe(30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +42,21 @@ class SandboxSettings:
     """The region that ``env()`` names; others work as well."""
     zones: tuple[str, ...] = ("a", "b", "c")
     """A region's zones."""
-    access_key: str = "SANDBOXACCESSKEY01"
-    secret_key: str = field(default="sandbox-secret-key", repr=False)
+    enclosure: Choice = "auto"
+    """Whether commands run inside bubblewrap: ``on`` refuses to start without, ``auto`` uses it where it works."""
+    login_shell: str = "/bin/sh"
+    """Every machine's login shell, a path or a name; a machine's own is its tag (label) ``sandbox-login-shell``."""
+    admin_token: str = field(default_factory=draw_secret, repr=False)
+    """What opens the admin pages; it is drawn, as all credentials are, so that no other user knows it."""
+    access_key: str = field(default_factory=draw_access_key)
+    secret_key: str = field(default_factory=draw_secret, repr=False)
     denied: frozenset[str] = frozenset()
     """Operations that the credentials may not call."""
     google_project: str = "sandbox-project"
     """The one project that Compute Engine knows."""
     google_zone: str = "us-central1-a"
     """The zone that ``env()`` names; others work as well."""
-    google_refresh_token: str = field(default="sandbox-refresh-token", repr=False)
+    google_refresh_token: str = field(default_factory=draw_secret, repr=False)
     """What a user's login would hold."""
     has_compute: bool = True
     """Compute Engine's API is enabled in the project."""

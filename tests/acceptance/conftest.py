@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import asyncpg
 import pytest
 
 from tests.cloud import Cloud
+from tests.hostile import Theirs
+from tests.postgres import Postgres
 from tests.programs import run
 from tests.warm import WarmOgc, warm_ogc
 
@@ -63,3 +67,27 @@ def fleet(ogc: Ogc) -> Ogc:
         done = ogc(*words)
         assert done.returncode == 0, done.stderr + done.stdout
     return ogc
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, postgres: Postgres) -> Iterator[Theirs]:
+    """Their database is a real one; it holds no table before, and none afterwards."""
+    postgres.run("CREATE DATABASE theirs")
+    folder = tmp_path / "a folder of theirs"
+    folder.mkdir()
+    made = Theirs(folder, f"postgresql://postgres@/theirs?host={postgres.folder}")
+    yield made
+    made.close()
+    tables = asyncio.run(_tables(postgres, "theirs"))
+    postgres.run("DROP DATABASE theirs WITH (FORCE)")
+    assert tables == []
+
+
+async def _tables(postgres: Postgres, database: str) -> list[str]:
+    connection = await asyncpg.connect(host=str(postgres.folder), user="postgres", database=database)
+    try:
+        return [
+            row["tablename"] for row in await connection.fetch("SELECT * FROM pg_tables WHERE schemaname = 'public'")
+        ]
+    finally:
+        await connection.close()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from platformdirs import user_cache_path
 
 from benchmarks import database, scale
 from benchmarks.contest import Contestant, ContestantFailed, at_the_gate, race
@@ -135,8 +134,7 @@ def test_processes_on_one_database_are_refused_nothing_and_without_it_they_are(t
 
 
 def test_a_deploy_over_openssh_is_measured_and_stays_within_its_bounds(tmp_path: Path) -> None:
-    # The OpenSSH server that was fetched once serves all runs.
-    environment = bare_environment(HOME=str(tmp_path), XDG_CACHE_HOME=str(user_cache_path("ogc-async").parent))
+    environment = bare_environment(HOME=str(tmp_path))
     words = [sys.executable, "-m", "benchmarks.deploy_scale", "--nodes", "24", "--servers", "6", "--json"]
     done = programs.run(words, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +80,12 @@ class Record:
             if not self._ask(select(func.count()).select_from(Worker).where(heard)):
                 return
 
-    def wait_for_steps(self, *steps: tuple[str, str], nodes: Sequence[int]) -> None:
-        """Until just these steps, with these states, are on record of each node's deploys."""
-        for _ in patiently(f"{steps} on {nodes}", pause_s=PAUSE_S):
-            if all(self._steps(node) == list(steps) for node in nodes):
+    def wait_for_steps(self, node: int, *steps: tuple[str, str]) -> None:
+        """Until just these steps, with these states, are on record of the node's deploys."""
+        for _ in patiently(f"{steps} on {node}", pause_s=PAUSE_S):
+            found = blocking(node_actions)(self.engine, node)
+            if [(each.script[0], str(each.state)) for each in found if each.kind == "deploy"] == list(steps):
                 return
-
-    def _steps(self, node: int) -> list[tuple[str, str]]:
-        found = blocking(node_actions)(self.engine, node)
-        return [(each.script[0], str(each.state)) for each in found if each.kind == "deploy"]
 
     def _ask(self, statement: Any) -> int:
         async def ask_async() -> int:
@@ -115,9 +112,15 @@ class Fleet:
 
     def ran(self, *nodes: str) -> list[list[str]]:
         """The steps that ran on each node, in order, as the node counted them."""
-        said = self.answer("exec", "--no-claim", "cat ran", *(nodes or ["--all"]))
+        said = self.answer("exec", "--no-claim", "touch ran; cat ran", *(nodes or ["--all"]))
         assert said["ok"], said
         return [each["steps"][0]["output"].split() for each in said["results"]]
+
+    def wait_until_ran(self, *steps: str) -> None:
+        """On record a step begins before the node hears of it."""
+        for _ in patiently(f"{steps} on each node", pause_s=PAUSE_S):
+            if all(each == list(steps) for each in self.ran()):
+                return
 
     def steps(self, node: str) -> list[tuple[str, str]]:
         """A deploy's steps on record, with their states, oldest first."""
@@ -194,11 +197,11 @@ def test_of_two_deploys_at_once_one_works_and_one_names_the_other_or_waits_for_i
 
 
 def test_a_removal_in_the_middle_of_a_deploy_names_the_deploy_and_takes_over_only_where_told_to(
-    launch: Launch, start: Start, record: Record
+    launch: Launch, start: Start
 ) -> None:
     fleet = launch(3, waits_for("go"), "true", teardown=f"touch ~/go; {waits_for('end')}")
     with start("deploy", "--all", "--json") as deploying:
-        record.wait_for_steps(("1", "running"), nodes=[1, 2, 3])
+        fleet.wait_until_ran("1")
         for words in (["rm", "1-3", "--yes"], ["rm", "1-3", "--yes", "--force"], ["rm-all", "--yes", "--only-db"]):
             refused = fleet.answer(*words)
             assert (refused["exit_code"], refused["torn_down"]) == (1, [])
@@ -227,7 +230,7 @@ def test_a_process_that_was_stopped_and_taken_for_dead_begins_no_step_where_anot
 ) -> None:
     fleet = launch(3, "true", waits_for("go"), waits_for("end"))
     with start("deploy", "--all", "--json", OGC_LEASE_S=str(LEASE_S)) as stopped:
-        record.wait_for_steps(("1", "passed"), ("2", "running"), nodes=[1, 2, 3])
+        fleet.wait_until_ran("1", "2")
         os.kill(stopped.pid, SIGSTOP)
         record.wait_for_silence(LEASE_S)
         # One node another process takes, works on and lets go of; one it still works on; the third one it leaves alone.
@@ -235,9 +238,9 @@ def test_a_process_that_was_stopped_and_taken_for_dead_begins_no_step_where_anot
         assert fleet.answer("deploy", "2")["ok"]
         with start("deploy", "1", "--json") as successor:
             broken_off = ("1", "passed"), ("2", "interrupted")
-            record.wait_for_steps(*broken_off, ("2", "running"), nodes=[1])
+            record.wait_for_steps(1, *broken_off, ("2", "running"))
             fleet.open("go", "1")
-            record.wait_for_steps(*broken_off, ("2", "passed"), ("3", "running"), nodes=[1])
+            record.wait_for_steps(1, *broken_off, ("2", "passed"), ("3", "running"))
             fleet.open("go end", "3")
             before = [fleet.answer("inspect", node)["actions"] for node in ("1", "2")]
             os.kill(stopped.pid, SIGCONT)
@@ -258,7 +261,7 @@ def test_a_killed_process_s_step_reads_as_interrupted_and_the_next_deploy_goes_o
 ) -> None:
     fleet = launch(2, "true", waits_for("go"), "true")
     with start("deploy", "--all", "--json", OGC_LEASE_S=str(LEASE_S)) as killed:
-        record.wait_for_steps(("1", "passed"), ("2", "running"), nodes=[1, 2])
+        fleet.wait_until_ran("1", "2")
         os.kill(killed.pid, SIGKILL)
         assert killed.finish().returncode == -SIGKILL
     record.wait_for_silence(0)

@@ -19,6 +19,7 @@ from ogc_async.aio.retry import Retrier, TurnClock
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import MissingCredentials, SettingsError, Throttled
 from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
+from ogc_async.providers.aws.http import DirectToLoopback
 from ogc_async.providers.aws.limits import Limits, place_of
 from ogc_async.providers.aws.logs import hide_user_data
 from ogc_async.providers.aws.parsing import ParserFactory
@@ -161,6 +162,7 @@ def client_config(settings: Settings) -> AioConfig:
         max_pool_connections=max(POOL_CONNECTIONS, settings.ogc_max_api_calls),
         connect_timeout=min(CONNECT_TIMEOUT_S, timeout_s),
         read_timeout=timeout_s,
+        http_session_cls=DirectToLoopback,
     )
 
 
@@ -183,6 +185,8 @@ def open_session(settings: Settings) -> AioSession:
         # Settings are the one reader of the environment: AWS_PROFILE is taken from there, or not at all.
         session = AioSession(session_vars={"profile": (None, None, None, None)})
         session.register_component("response_parser_factory", ParserFactory())
+        # For the clients that botocore makes by itself, such as one that takes on a profile's role.
+        session.set_default_client_config(AioConfig(http_session_cls=DirectToLoopback))
         if profile is not None:
             session.set_config_variable("profile", profile)
             resolver = session.get_component("credential_provider")

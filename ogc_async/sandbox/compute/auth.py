@@ -74,7 +74,7 @@ class Desk:
                 raise BadGrant("Invalid JWT: Failed audience check.")
             _check_scope(str(claims.get("scope", "")))
         elif kind == "refresh_token":
-            if not secrets.compare_digest(form.get("refresh_token", ""), self._refresh_token):
+            if not secrets.compare_digest(form.get("refresh_token", "").encode(), self._refresh_token.encode()):
                 raise BadGrant("Bad Request")
         else:
             raise BadGrant(f"Unsupported grant type: {kind}")

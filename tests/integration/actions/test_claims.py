@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import String, cast, func, insert, literal, select, update
+from sqlalchemy import String, cast, func, insert, literal, select, text, update
 
 from ogc_async import actions
 from ogc_async.actions.claims import BEATS, claiming
 from ogc_async.actions.context import open_context
+from ogc_async.actions.tear_down import tear_down_nodes
 from ogc_async.db import Engine
 from ogc_async.db.claims import beat, claim_nodes, find_holders, find_workers, forget_workers, release_nodes
 from ogc_async.db.clock import database_now
-from ogc_async.db.holds import Hold
 from ogc_async.db.models import Node, PortableJson, User, Worker
 from ogc_async.db.nodes import UNTIL_LET_GO
-from ogc_async.errors import ClaimLost, NodeBusy, UnknownNode
+from ogc_async.errors import ClaimLost, DatabaseUnavailable, NodeBusy, UnknownNode
 from ogc_async.events import OutputArrived
 from ogc_async.spec import Layout
+from ogc_async.ssh.connection import Connector
 from ogc_async.state import App
 from ogc_async.types import NodeState, StepState
 from tests.holding import DEAD_S, LONG_S, facts, held
 from tests.integration.actions.common import changed, recorded
 from tests.integration.db.conftest import counted_statements
+from tests.timing import LoopTime, patiently
 
 Verb = Callable[..., Awaitable[Any]]
 DEADLINE_S = 60
@@ -180,7 +182,7 @@ async def test_a_deploy_that_loses_its_node_begins_no_further_step(
     with app.events.subscribed(lambda event: began.set() if type(event).__name__ == "StepStarted" else None):
         deploying = asyncio.create_task(actions.deploy_async([node_id], app=app))
         await began.wait()
-    robber = await held_by_force(app, [node_id])
+    robber = await held(engine_of(app), [node_id], "robber", is_taking_over=True)
     assert await actions.exec_async(node_id, "touch go", claim=False, app=app)
     (result,) = await deploying
     assert isinstance(result.error, ClaimLost)
@@ -189,6 +191,127 @@ async def test_a_deploy_that_loses_its_node_begins_no_further_step(
     assert (await actions.exec_async(node_id, "cat ran", app=app)).output == "1\n"
     states = {each.script: each.state for each in await recorded(app, node_id) if each.kind == "deploy"}
     assert states == {"1-hello.sh": StepState.INTERRUPTED}
+
+
+async def test_a_machine_is_not_ended_once_another_process_has_taken_its_node(app: App, layout: Layout) -> None:
+    ids = await actions.launch_async([changed(layout, scale=2)], app=app)
+    async with claiming(await open_context(app), "teardown") as claim:
+        await claim.take(ids)
+        taken = await held(engine_of(app), [ids[0]], "robber", is_taking_over=True)
+        gone = await tear_down_nodes(ids, await open_context(app), force=True, only_db=False, claim=claim)
+    assert list(gone) == [ids[1]]
+    assert [type(failure.error) for failure in gone.failures] == [ClaimLost]
+    await release_nodes(engine_of(app), [taken])
+    assert await actions.exec_async(ids[0], "true", app=app), "its machine runs on"
+
+
+async def test_rows_only_are_not_given_up_once_another_process_has_taken_them(app: App, node_id: int) -> None:
+    context = await open_context(app)
+    async with claiming(context, "teardown") as claim:
+        await claim.take([node_id])
+        await held(engine_of(app), [node_id], "robber", is_taking_over=True)
+        gone = await tear_down_nodes([node_id], context, force=False, only_db=True, claim=claim)
+    assert (list(gone), [type(each.error) for each in gone.failures]) == ([], [ClaimLost])
+    assert [node.state for node in await actions.nodes_async(app=app)] == [NodeState.RUNNING]
+
+
+@pytest.mark.parametrize("verb", [deploy, push, pull, pull_artifacts])
+async def test_nothing_is_sent_to_a_node_that_was_taken_on_the_way_to_it(
+    verb: Verb, app: App, node_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Connector.connect
+
+    async def rob(self: Connector, *args: Any, **named: Any) -> Any:
+        session = await connect(self, *args, **named)
+        await held(engine_of(app), [node_id], "robber", is_taking_over=True)
+        return session
+
+    monkeypatch.setattr(Connector, "connect", rob)
+    before = len(await recorded(app, node_id))
+    with pytest.raises(ClaimLost):
+        await verb(app, node_id)
+    assert len(await recorded(app, node_id)) == before
+
+
+@pytest.mark.parametrize("how", ["refused", "unforeseen"])
+async def test_claims_that_could_not_be_let_go_of_are_let_go_of_by_the_next_verb(
+    how: str, app: App, node_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: Any, **_named: Any) -> Any:
+        raise DatabaseUnavailable("gone") if how == "refused" else RuntimeError("unforeseen")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ogc_async.actions.claims.release_nodes", fail)
+        assert await actions.exec_async(node_id, "true", app=app)
+    assert (await find_holders(engine_of(app), [node_id])).keys() == {node_id}
+    assert await actions.exec_async(node_id, "true", app=app)
+    assert await find_holders(engine_of(app), [node_id]) == {}
+
+
+async def test_a_claim_whose_answer_was_lost_is_let_go_of_by_the_next_verb(
+    app: App, node_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def claim_and_lose(*args: Any, **named: Any) -> Any:
+        await claim_nodes(*args, **named)
+        raise DatabaseUnavailable("the answer was lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ogc_async.actions.claims.claim_nodes", claim_and_lose)
+        with pytest.raises(DatabaseUnavailable):
+            await actions.exec_async(node_id, "true", app=app)
+    assert await actions.exec_async(node_id, "true", app=app)
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("gone"), RuntimeError("read-only")], ids=["typed", "raw"])
+async def test_a_sign_of_life_that_fails_is_followed_by_the_next(
+    error: Exception, app: App, node_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[float] = []
+    beaten_twice = asyncio.Event()
+
+    async def flicker(*_args: Any) -> None:
+        beats.append(1)
+        if len(beats) == 1:
+            raise error
+        beaten_twice.set()
+
+    context = await open_context(app)
+    async with claiming(context, "deploy") as claim:
+        await claim.take([node_id])
+        monkeypatch.setattr("ogc_async.actions.claims.beat", flicker)
+        clock = LoopTime()
+        for _ in patiently("a second sign of life"):
+            clock.forward(context.settings.ogc_lease_s / BEATS)
+            await asyncio.sleep(0)
+            if beaten_twice.is_set():
+                break
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+async def test_a_row_that_a_session_keeps_locked_holds_up_neither_signs_of_life_nor_a_claim_for_long(
+    app: App, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ogc_async.db.claims.IMPATIENTLY", text("SELECT set_config('lock_timeout', '100ms', true)"))
+    ids = await actions.launch_async([changed(layout, scale=2)], app=app)
+    engine = engine_of(app)
+    async with claiming(await open_context(app), "deploy") as claim:
+        await claim.take(ids[:1])
+        async with engine.transaction() as connection:
+            await connection.execute(select(Node.id).where(Node.id == ids[1]).with_for_update())
+            with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+                await claim.take(ids[1:])
+            await beat(engine, facts(claim.worker), LONG_S)
+        assert await claim.take(ids) == set(ids)
+
+
+async def test_two_that_wait_for_each_other_s_nodes_both_get_them(app: App, layout: Layout) -> None:
+    ids = await actions.launch_async([changed(layout, scale=2)], app=app)
+    first, second = await held(engine_of(app), ids[:1], "one"), await held(engine_of(app), ids[1:], "two")
+    waiting = [asyncio.create_task(actions.exec_async(ids, "true", wait_s=DEADLINE_S, app=app)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await release_nodes(engine_of(app), [first])
+    await release_nodes(engine_of(app), [second])
+    assert [all(each) for each in await asyncio.gather(*waiting)] == [True, True]
 
 
 async def test_after_a_verb_the_database_holds_neither_claims_nor_workers(app: App, node_id: int) -> None:
@@ -266,11 +389,6 @@ async def test_a_node_that_is_held_looks_leased_for_good_to_the_release_before(a
 def engine_of(app: App) -> Engine:
     assert app.engine is not None
     return app.engine
-
-
-async def held_by_force(app: App, node_ids: Collection[int]) -> Hold:
-    fences = await claim_nodes(engine_of(app), facts("robber"), node_ids, "exec", lease_s=LONG_S, is_taking_over=True)
-    return Hold("robber", fences)
 
 
 async def enlist_rows(app: App, count: int, worker: str) -> None:

@@ -19,6 +19,7 @@ from ogc_async.actions.context import open_context
 from ogc_async.actions.preflight import check_layouts
 from ogc_async.db import Engine
 from ogc_async.db.models import Base
+from ogc_async.db.nodes import set_usernames
 from ogc_async.db.users import create_user
 from ogc_async.errors import HostKeyChanged, ProviderError, ServiceUnavailable
 from ogc_async.events import Event, NodeConnected
@@ -203,7 +204,9 @@ async def half_launched(app: App, layout: Layout) -> list[NodeSnapshot]:
         order = Order(checked, offers(layout)[0], claim, context.events, count=layout.scale)
         (((batch, nodes),),) = await batching_of(context.engine, context.user).plan([order])
         assert await batch.begin() == {node.id for node in nodes}
-        launched = await checked.provider.launch(batch.request, await checked.provider.prepare(batch.request))
+        prepared = await checked.provider.prepare(batch.request)
+        await set_usernames(context.engine, dict.fromkeys((node.id for node in nodes), prepared.username))
+        launched = await checked.provider.launch(batch.request, prepared)
         assert len(launched) == len(nodes)
     return list(nodes)
 

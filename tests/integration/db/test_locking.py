@@ -39,25 +39,29 @@ async def test_moves_and_renewals_of_the_same_nodes_at_once_all_succeed(engine: 
 
     async def try_to_take() -> None:
         for number in range(2 * ROUNDS):
-            assert await claim_nodes(engine, facts(f"other-{number % 3}"), ids, "exec", lease_s=LONG_S) == {}
+            assert (await claim_nodes(engine, f"other-{number % 3}", ids, "exec")).fences == {}
 
     await asyncio.gather(move(), live(), try_to_take())
     await release_nodes(engine, [hold], last="mine")
 
 
+async def all_at_once(engine: Engine, ids: list[int]) -> list[dict[int, int]]:
+    """What each of eight that claim the same nodes at once is given."""
+    workers = [f"worker-{number}" for number in range(8)]
+    for each in workers:
+        await beat(engine, facts(each), LONG_S)
+    return [each.fences for each in await asyncio.gather(*(claim_nodes(engine, w, ids, "exec") for w in workers))]
+
+
 async def test_whoever_waited_takes_only_what_is_still_free(engine: Engine, user: UserSnapshot) -> None:
     ids = [node.id for node in await plan_nodes(engine, user.id, [draft(number) for number in range(COUNT)])]
-    taken = await asyncio.gather(
-        *(claim_nodes(engine, facts(f"worker-{number}"), ids, "exec", lease_s=LONG_S) for number in range(8))
-    )
+    taken = await all_at_once(engine, ids)
     assert sorted(len(each) for each in taken) == [0] * 7 + [COUNT]
 
 
 async def test_of_many_that_find_a_holder_dead_at_once_one_takes_its_nodes(engine: Engine, user: UserSnapshot) -> None:
     ids = [node.id for node in await plan_nodes(engine, user.id, [draft(number) for number in range(COUNT)])]
     await held(engine, ids, "dead", for_s=DEAD_S)
-    taken = await asyncio.gather(
-        *(claim_nodes(engine, facts(f"worker-{number}"), ids, "exec", lease_s=LONG_S) for number in range(8))
-    )
+    taken = await all_at_once(engine, ids)
     assert sorted(len(each) for each in taken) == [0] * 7 + [COUNT]
     assert {fence for each in taken for fence in each.values()} == {3}

@@ -13,14 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from ogc_async import db
 from ogc_async.db import Engine
 from ogc_async.db.holds import Hold
-from ogc_async.db.moves import Move, Place, asked, move_nodes, renewed, running
+from ogc_async.db.moves import Move, Place, asked, move_nodes, record_instances, renewed, running
 from ogc_async.db.nodes import (
     NodeDraft,
     find_nodes,
     get_nodes,
     pin_host_keys,
     plan_nodes,
-    record_instances,
     set_usernames,
 )
 from ogc_async.db.results import StepStart, node_actions
@@ -82,6 +81,10 @@ async def move(engine: Engine, node_ids: Iterable[int], change: Move) -> set[int
 
 async def move_machines(engine: Engine, machines: dict[int, Instance]) -> set[int]:
     return await move(engine, machines, running(machines))
+
+
+async def note_machines(engine: Engine, machines: dict[int, Instance]) -> set[int]:
+    return await record_instances(engine, machines, Hold("me", dict.fromkeys(machines, 1)))
 
 
 def ids_of(nodes: list[NodeSnapshot]) -> list[int]:
@@ -169,7 +172,7 @@ async def test_two_that_note_the_same_machines_in_opposite_orders_do_not_wait_fo
     ids = ids_of(await plan(800))
     machines = {node_id: instance(node_id) for node_id in ids}
     backwards = dict(reversed(machines.items()))
-    await asyncio.gather(record_instances(engine, machines), record_instances(another, backwards))
+    await asyncio.gather(note_machines(engine, machines), note_machines(another, backwards))
     nodes = await get_nodes(engine, ids)
     assert [node.instance_id for node in nodes] == [machines[node_id].id for node_id in ids]
 
@@ -223,7 +226,7 @@ async def test_a_renewed_node_is_planned_again_under_another_token_and_without_a
 ) -> None:
     (node_id,) = ids_of(await plan(1))
     await put(engine, [node_id], NodeState.LAUNCHING)
-    await record_instances(engine, {node_id: instance(1)})
+    await note_machines(engine, {node_id: instance(1)})
     assert await move(engine, [node_id], renewed({node_id: Place("second", 4, "us-east-2c")})) == {node_id}
     (node,) = await get_nodes(engine, [node_id])
     assert (node.state, node.token, node.launch_index, node.zone, node.instance_id) == (
@@ -249,7 +252,7 @@ async def test_one_thousand_nodes_take_as_many_statements_as_ten(plan: Plan, eng
             note("planned")
             await move(engine, ids, asked())
             note("moved")
-            await record_instances(engine, {node_id: instance(node_id) for node_id in ids})
+            await note_machines(engine, {node_id: instance(node_id) for node_id in ids})
             note("landed")
             assert await move_machines(engine, {node_id: instance(node_id) for node_id in ids}) == set(ids)
             note("running")
@@ -313,7 +316,7 @@ async def test_a_given_key_stays_through_boot_and_first_contact_and_goes_with_it
 ) -> None:
     one, other = ids_of(await plan(2))
     await move(engine, [one, other], asked("ssh-ed25519 AAAAgiven"))
-    await record_instances(engine, {one: instance(1), other: instance(2)})
+    await note_machines(engine, {one: instance(1), other: instance(2)})
     assert await move_machines(engine, {one: instance(1)}) == {one}
     await pin_host_keys(engine, {one: "ssh-ed25519 AAAAshown"})
     assert await move(engine, [other], renewed({other: Place("second", 0, None)})) == {other}
@@ -376,7 +379,7 @@ async def test_calls_on_no_nodes_at_all_do_nothing(plan: Plan, engine: Engine) -
     assert await move(engine, [], Move(to=NodeState.LOST, came_from=LIVE)) == set()
     assert await move_machines(engine, {}) == set()
     assert await move(engine, [], renewed({})) == set()
-    await record_instances(engine, {})
+    await note_machines(engine, {})
     await pin_host_keys(engine, {})
     assert await find_nodes(engine) == nodes
 

@@ -395,8 +395,12 @@ def test_only_who_holds_the_key_gets_a_token(google: Google) -> None:
             assert {tuple(sorted(each)) for each in reply.json()["items"]} == {("name", "region")}
     desk = f"{google.cloud.endpoint}/token"
     for form, status in (
-        ({"grant_type": "refresh_token", "refresh_token": "sandbox-refresh-token"}, 200),
+        (
+            {"grant_type": "refresh_token", "refresh_token": google.cloud.environment["SANDBOX_GOOGLE_REFRESH_TOKEN"]},
+            200,
+        ),
         ({"grant_type": "refresh_token", "refresh_token": "other"}, 400),
+        ({"grant_type": "refresh_token", "refresh_token": "öther"}, 400),
         ({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": "a.b.c"}, 400),
     ):
         reply = requests.post(desk, data=form, timeout=30)

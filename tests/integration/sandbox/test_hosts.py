@@ -4,78 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
 import pytest
 
-from ogc_async.sandbox import Sandbox, SandboxSettings
-from tests.cloud import Cloud
-from tests.integration.sandbox.conftest import client_of
-
-DEADLINE_S = 30
+from tests.machine import DEADLINE_S, ENCLOSURES, Machine, running_machine
 
 
-@dataclass
-class Machine:
-    sandbox: Sandbox
-    id: str
-    address: str
-    key: asyncssh.SSHKey
-
-    def connect(self, **values: object) -> asyncssh.connection._ACMWrapper[asyncssh.SSHClientConnection]:
-        given: dict[str, object] = {
-            "port": self.sandbox.settings.ssh_port,
-            "username": "ubuntu",
-            "client_keys": [self.key],
-            "known_hosts": None,
-            "config": None,
-        }
-        return asyncssh.connect(self.address, **(given | values))
-
-    def seen(self) -> dict[str, object]:
-        instances: list[dict[str, object]] = self.sandbox.state()["instances"]["aws"]  # type: ignore[index]
-        return next(each for each in instances if each["id"] == self.id)
-
-
-@pytest.fixture
-async def machine() -> AsyncIterator[Machine]:
-    """A running machine of a sandbox in this very process."""
-    async with running_machine(SandboxSettings(boot=(0.01, 0.01), shutdown=0.01)) as made:
-        async with asyncio.timeout(DEADLINE_S):
-            while not made.seen()["is_ssh_open"]:
-                await asyncio.sleep(0.01)
-        yield made
-
-
-@asynccontextmanager
-async def running_machine(settings: SandboxSettings) -> AsyncIterator[Machine]:
-    async with Sandbox(settings) as sandbox:
-        cloud = Cloud(sandbox.env(), sandbox.url)
-        key = asyncssh.generate_private_key("ssh-ed25519")
-
-        def launch() -> str:
-            ec2 = client_of(cloud)
-            ec2.import_key_pair(KeyName="key", PublicKeyMaterial=key.export_public_key())
-            image = ec2.describe_images(
-                Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023-ami-2023*x86_64"]}]
-            )
-            asked = {"ImageId": image["Images"][0]["ImageId"], "InstanceType": "t3.micro", "KeyName": "key"}
-            instance_id: str = ec2.run_instances(MinCount=1, MaxCount=1, **asked)["Instances"][0]["InstanceId"]
-            return instance_id
-
-        made = Machine(sandbox, await asyncio.to_thread(launch), "", key)
-        async with asyncio.timeout(DEADLINE_S):
-            while made.seen()["state"] != "running":
-                await asyncio.sleep(0.01)
-        made.address = str(made.seen()["public_ip"])
+@pytest.fixture(params=ENCLOSURES)
+async def machine(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
+    async with running_machine(enclosure=request.param) as made:
         yield made
 
 
 async def test_a_room_without_ssh_holds_the_addresses_and_nobody_answers_there() -> None:
-    async with running_machine(SandboxSettings(boot=(0.01, 0.01), shutdown=0.01, has_ssh=False)) as machine:
+    async with running_machine(has_ssh=False) as machine:
         assert machine.seen()["is_ssh_open"] is False
         with pytest.raises(ConnectionRefusedError):
             await machine.connect()
@@ -140,18 +84,21 @@ async def test_signals_reach_a_command_whose_input_has_ended(machine: Machine) -
         assert process.returncode == 8
 
 
-async def test_the_end_of_the_machine_is_the_end_of_all_on_it(machine: Machine) -> None:
+async def test_the_end_of_the_machine_cuts_connections_and_leaves_nothing(machine: Machine) -> None:
     async with machine.connect() as connection:
-        process = await connection.create_process("echo $$; exec sleep 1000")
-        pid = int(await process.stdout.readline())
+        process = await connection.create_process("echo ready; exec sleep 1000")
+        assert await process.stdout.readline() == "ready\n"
         assert machine.sandbox.state()["homes"] == 1
-        ec2 = client_of(Cloud(machine.sandbox.env(), machine.sandbox.url))
-        await asyncio.to_thread(ec2.terminate_instances, InstanceIds=[machine.id])
+        await machine.terminate()
         async with asyncio.timeout(DEADLINE_S):
             await connection.wait_closed()
-            while machine.seen()["state"] != "terminated":
-                await asyncio.sleep(0)
-    assert not Path(f"/proc/{pid}").exists()
     assert machine.sandbox.state()["homes"] == 0
     with pytest.raises(OSError, match=r"refused|Connect"):
         await machine.connect()
+
+
+async def test_a_machines_files_outlast_a_command_in_its_folder_for_all_too(machine: Machine) -> None:
+    async with machine.connect() as connection:
+        made = await connection.run("name=$(mktemp); echo kept > $name; echo $name", check=True)
+        path = str(made.stdout).strip()
+        assert (await connection.run(f"cat {path}; rm {path}")).stdout == "kept\n"

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("google_judge")
 @pytest.fixture
 def driver(outside: Cloud, tmp_path: Path, google_judge: Any) -> Any:
     desk = f"{outside.endpoint}/token"
-    form = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh-token"}
+    form = {"grant_type": "refresh_token", "refresh_token": outside.environment["SANDBOX_GOOGLE_REFRESH_TOKEN"]}
     token = requests.post(desk, data=form, timeout=30).json()
     path = tmp_path / "token.json"
     path.write_text(json.dumps(token | {"expire_time": "2099-01-01T00:00:00Z"}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -152,19 +151,17 @@ def test_a_reply_may_be_lost_and_the_machine_be_there(start: Start) -> None:
 
 def test_faults_are_planned_over_the_admin_page(start: Start) -> None:
     cloud = start()
-
-    def plan(body: str) -> Any:
-        request = urllib.request.Request(f"{cloud.endpoint}/_sandbox/faults", body.encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            return json.load(reply)
-
-    assert plan('["RunInstances=VcpuLimitExceeded", "RunInstances=unavailable"]') == {"planned": 2}
+    assert cloud.plan("RunInstances=VcpuLimitExceeded", "RunInstances=unavailable") == 2
     assert refusal(lambda: run(cloud)) == ("VcpuLimitExceeded", 400)
     assert refusal(lambda: run(cloud)) == ("Unavailable", 503)
     assert len(run(cloud)) == 1
-    for bad in ("nonsense", '["nonsense"]', "{"):
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        cloud.plan("nonsense")
+    for bad in ("nonsense", "{"):
+        headers = {"X-Sandbox-Token": cloud.environment["SANDBOX_TOKEN"]}
+        request = urllib.request.Request(f"{cloud.endpoint}/_sandbox/faults", bad.encode(), headers)
         with pytest.raises(urllib.error.HTTPError, match="400"):
-            plan(bad)
+            urllib.request.urlopen(request, timeout=30)
 
 
 def test_an_outage_refuses_every_call_for_its_time(start: Start) -> None:
@@ -240,9 +237,7 @@ def import_key(cloud: Cloud) -> None:
 
 
 def plan(cloud: Cloud, *faults: str) -> None:
-    body = json.dumps(faults).encode()
-    with urllib.request.urlopen(f"{cloud.endpoint}/_sandbox/faults", body, timeout=30) as reply:
-        assert json.load(reply) == {"planned": len(faults)}
+    assert cloud.plan(*faults) == len(faults)
 
 
 def test_the_same_seed_gives_the_same_world(start: Start) -> None:

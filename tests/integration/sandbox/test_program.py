@@ -26,7 +26,7 @@ def run(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_shell_reads_its_variables(tmp_path: Path) -> None:
     script = f"""
-        {sys.executable} -m ogc_async.sandbox --print-env > vars & pid=$!
+        "{sys.executable}" -m ogc_async.sandbox --print-env > vars & pid=$!
         until grep -q OGC_SSH_PORT vars; do sleep 0.05; done
         set -a; . ./vars; set +a
         echo "$AWS_REGION $AWS_ENDPOINT_URL $OGC_SSH_PORT"
