@@ -136,7 +136,7 @@ async def test_a_step_is_on_record_while_it_runs(app: App, layout: Layout, scrip
             await began.wait()
             (row,) = await recorded(app, node_id)
             assert (row.script, row.state, row.finished_at) == ("1-wait", StepState.RUNNING, None)
-            await actions.exec_async(node_id, "touch ogc/go", app=app)
+            await actions.exec_async(node_id, "touch ogc/go", claim=False, app=app)
     assert [row.state for row in await recorded(app, node_id)] == [StepState.PASSED] * 2
 
 
@@ -148,7 +148,7 @@ async def test_a_deploy_that_is_cancelled_ends_its_step_on_the_node_and_on_recor
     node_id = await actions.launch_async(layout, app=app)
     async with anyio.create_task_group() as group:
         group.start_soon(lambda: actions.deploy_async(node_id, app=app))
-        await actions.exec_async(node_id, "until [ -s ogc/pid ]; do sleep 0.02; done", app=app)
+        await actions.exec_async(node_id, "until [ -s ogc/pid ]; do sleep 0.02; done", claim=False, app=app)
         group.cancel_scope.cancel()
     row = next(each for each in await recorded(app, node_id) if each.kind == "deploy")
     assert row.state == StepState.INTERRUPTED
