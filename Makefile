@@ -37,7 +37,7 @@ SOURCES := PIP_%INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_TRUSTED_HOST PIP_CERT 
 unexport $(filter-out $(SOURCES),$(filter PYTHON% PIP_% UV_% GIT_%,$(.VARIABLES))) VIRTUAL_ENV CONDA_PREFIX BASH_ENV ENV CDPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench bench-full bench-report fan-out throttle readme format lock clean
+.PHONY: help demo test crash check bench bench-full bench-report counts fan-out throttle readme format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-report: $(VENV)/.bench  ## draw the plots and write the README's figures a
 
 readme: $(VENV)/.dev  ## write the README's section about commands anew from their help texts
 	@$(ALONE) $(BIN)/python -m tests.acceptance.command_pages
+
+counts: $(VENV)/.dev  ## print what each verb asks of the database and the cloud at 1, 10 and 100 nodes (3 minutes)
+	@$(BIN)/python -m benchmarks.counts $(ARGS)
 
 throttle: $(VENV)/.dev  ## launch 1,250 nodes from five processes at once, then from one, and print what was refused (5 minutes)
 	@$(ALONE) $(BIN)/python -m benchmarks.throttling $(ARGS)

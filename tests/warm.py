@@ -16,11 +16,13 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from select import select
-from signal import SIGKILL
+from signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGKILL, signal
 from tempfile import TemporaryDirectory
+from typing import NoReturn
 
 from tests.cloud import bare_environment
 from tests.programs import DEADLINE_S, started
+from tests.timing import patiently
 
 IMPORTED = (
     "alembic.command",
@@ -36,43 +38,92 @@ IMPORTED = (
 )
 
 
+LOOK_S = 1.0
+"""Between two looks at the clock, while the server says nothing."""
+
+
+class Call:
+    """One call of ``ogc``; ``pid`` is its process, which leads a group of its own."""
+
+    def __init__(self, warm: WarmOgc, pid: int, words: Sequence[str], out: Path, err: Path) -> None:
+        self.pid = pid
+        self._warm, self._words, self._out, self._err = warm, words, out, err
+
+    def is_over(self, within_s: float = 0.0) -> bool:
+        """Whether it has ended; where it has not, it has so many seconds for it."""
+        if self._warm.codes[self.pid] is None:
+            self._warm.hear(within_s)
+        return self._warm.codes[self.pid] is not None
+
+    def finish(self, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
+        """Wait for its end. Past its time the test fails, with what the program said until then."""
+        with suppress(AssertionError):
+            for _ in patiently("its end", seconds=timeout_s):
+                if self.is_over(LOOK_S):
+                    break
+        is_late = not self.is_over()
+        self.end()
+        out, err = self._out.read_text(), self._err.read_text()
+        assert not is_late, f"{self._words} did not end within {timeout_s} s: {out}\n{err}"
+        code = self._warm.codes[self.pid]
+        assert code is not None
+        return subprocess.CompletedProcess(["ogc", *self._words], code, out, err)
+
+    def end(self) -> None:
+        """Kill it where it goes on. What it has left behind is no more welcome than what a program leaves."""
+        _kill_group(self.pid)
+        for _ in patiently("the end of what was killed"):
+            if self.is_over(LOOK_S):
+                break
+
+
 class WarmOgc:
-    """Runs ``ogc``, one call at a time."""
+    """Runs ``ogc``, any number of calls at a time."""
 
     def __init__(self, server: subprocess.Popen[str], folder: Path) -> None:
-        self._server = server
-        self._out, self._err = folder / "out", folder / "err"
+        self.codes: dict[int, int | None] = {}
+        """How each call has ended, by its process."""
+        self._server, self._folder = server, folder
+        self._said = ""
 
     def run(
         self, words: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout_s: float = DEADLINE_S
     ) -> subprocess.CompletedProcess[str]:
         """As ``tests.programs.run`` does: past its time the test fails, with what the program said until then."""
+        with self.started(words, env=env, cwd=cwd) as call:
+            return call.finish(timeout_s)
+
+    @contextmanager
+    def started(self, words: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Iterator[Call]:
+        """A call for the block; where it goes on then, it is killed."""
         assert self._server.stdin is not None
-        order = {
-            "words": list(words),
-            "env": dict(env),
-            "cwd": str(cwd),
-            "out": str(self._out),
-            "err": str(self._err),
-        }
+        before = set(self.codes)
+        out, err = (self._folder / f"{len(before)}.{name}" for name in ("out", "err"))
+        order = {"words": list(words), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
-        pid = self._answer()
-        is_over = not select([self._server.stdout], [], [], timeout_s)[0]
-        if is_over:
-            _kill_group(pid)
-        code = self._answer()
-        # What it has left behind is no more welcome than what a program leaves.
-        _kill_group(pid)
-        out, err = self._out.read_text(), self._err.read_text()
-        assert not is_over, f"{words} did not end within {timeout_s} s: {out}\n{err}"
-        return subprocess.CompletedProcess(["ogc", *words], code, out, err)
+        for _ in patiently("a process for it"):
+            self.hear(LOOK_S)
+            if len(self.codes) > len(before):
+                break
+        (pid,) = self.codes.keys() - before
+        call = Call(self, pid, words, out, err)
+        try:
+            yield call
+        finally:
+            call.end()
 
-    def _answer(self) -> int:
+    def hear(self, within_s: float) -> None:
+        """Read what the server says next, within so many seconds: a call's process, then that and its exit code."""
         assert self._server.stdout is not None
-        line = self._server.stdout.readline()
-        assert line, "the process that ogc is forked from has ended"
-        return int(line)
+        if not select([self._server.stdout], [], [], within_s)[0]:
+            return
+        said = os.read(self._server.stdout.fileno(), 4096)
+        assert said, "the process that ogc is forked from has ended"
+        *lines, self._said = (self._said + said.decode()).split("\n")
+        for line in lines:
+            pid, _, code = line.partition(" ")
+            self.codes[int(pid)] = int(code) if code else None
 
 
 @contextmanager
@@ -88,18 +139,29 @@ def warm_ogc() -> Iterator[WarmOgc]:
 
 
 def serve() -> None:
-    """Fork for each order on stdin; answer with the process id at once, and with the exit code when it has ended."""
+    """Fork for each order on stdin; answer with the process id at once, and with the exit code when it has ended.
+
+    Between the two stands a process that waits, so that the next order need not.
+    """
     for name in IMPORTED:
         import_module(name)
     # Else the first collection of each child would copy all of it.
     gc.freeze()
+    signal(SIGCHLD, SIG_IGN)
     for line in sys.stdin:
-        order = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            _become(order)
-        print(pid, flush=True)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+        if os.fork() == 0:
+            signal(SIGCHLD, SIG_DFL)
+            _attend(json.loads(line))
+
+
+def _attend(order: Mapping[str, object]) -> NoReturn:
+    """Have the order carried out, and tell how that ends."""
+    pid = os.fork()
+    if pid == 0:
+        _become(order)
+    print(pid, flush=True)
+    print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    os._exit(0)
 
 
 def _become(order: Mapping[str, object]) -> None:

@@ -22,6 +22,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_nodes_worker", table_name="nodes")
-    with op.batch_alter_table("nodes") as nodes:
-        nodes.drop_column("lease_until")
-        nodes.drop_column("worker")
+    # In place: a copy of the table would take the rows of actions with it on SQLite, which cascade with their node.
+    op.drop_column("nodes", "lease_until")
+    op.drop_column("nodes", "worker")

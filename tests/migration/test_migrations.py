@@ -5,13 +5,8 @@ from __future__ import annotations
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
@@ -19,49 +14,16 @@ from ogc_async import db
 from ogc_async.aio.blocking import blocking
 from ogc_async.db import Engine
 from ogc_async.db.models import Base
-from ogc_async.settings import Settings
 from tests import programs
 from tests.cloud import bare_environment
+from tests.migration.conftest import ROOT, alembic_async, differences_async
 
-ROOT = Path(__file__).parents[2]
 TABLES = {"users", "nodes", "actions", "pace_levels", "alembic_version"}
-
-
-@pytest.fixture
-def empty(empty_environment: dict[str, str]) -> Engine:
-    values = {name.lower(): value for name, value in empty_environment.items()}
-    return db.connect(settings=Settings(_env_file=None, **values))
 
 
 @pytest.fixture(scope="session")
 def scripts() -> ScriptDirectory:
     return ScriptDirectory(str(ROOT / "migrations"))
-
-
-@blocking
-async def run_async(engine: Engine, what: str, revision: str) -> None:
-    """One of Alembic's commands, on the engine's database."""
-
-    def run(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(ROOT / "migrations"))
-        config.attributes["connection"] = connection
-        getattr(command, what)(config, revision)
-
-    async with engine.transaction() as connection:
-        await connection.run_sync(run)
-
-
-@blocking
-async def differences_async(engine: Engine) -> list[Any]:
-    """What autogeneration would change to get from the database's tables to the models'."""
-
-    def compare(connection: Connection) -> list[Any]:
-        options = {"compare_type": True, "compare_server_default": True}
-        return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
-
-    async with engine.reading() as connection:
-        return await connection.run_sync(compare)
 
 
 @blocking
@@ -95,12 +57,12 @@ async def constraints_async(engine: Engine) -> set[str | None]:
 
 
 def test_the_newest_migration_leads_to_the_models_tables(empty: Engine) -> None:
-    run_async(empty, "upgrade", "head")
+    alembic_async(empty, "upgrade", "head")
     assert differences_async(empty) == []
 
 
 def test_every_constraint_has_the_name_that_the_models_give_it(empty: Engine) -> None:
-    run_async(empty, "upgrade", "head")
+    alembic_async(empty, "upgrade", "head")
     ours = {str(each.name) for table in Base.metadata.tables.values() for each in table.constraints}
     assert constraints_async(empty) == ours
 
@@ -111,7 +73,7 @@ def test_a_difference_would_be_seen(empty: Engine) -> None:
             await connection.execute(text("DROP INDEX ix_nodes_token"))
             await connection.execute(text("ALTER TABLE nodes DROP COLUMN reason"))
 
-    run_async(empty, "upgrade", "head")
+    alembic_async(empty, "upgrade", "head")
     blocking(change_async)()
     assert sorted(each[0] for each in differences_async(empty)) == ["add_column", "add_index"]
 
@@ -119,16 +81,16 @@ def test_a_difference_would_be_seen(empty: Engine) -> None:
 def test_each_migration_goes_up_down_and_up_again(empty: Engine, scripts: ScriptDirectory) -> None:
     revisions = [each.revision for each in scripts.walk_revisions()][::-1]
     for revision in revisions:
-        run_async(empty, "upgrade", revision)
-        run_async(empty, "downgrade", "-1")
-        run_async(empty, "upgrade", revision)
+        alembic_async(empty, "upgrade", revision)
+        alembic_async(empty, "downgrade", "-1")
+        alembic_async(empty, "upgrade", revision)
     assert differences_async(empty) == []
 
 
 def test_the_way_back_to_base_leaves_nothing_but_alembics_own_empty_table(empty: Engine) -> None:
-    run_async(empty, "upgrade", "head")
+    alembic_async(empty, "upgrade", "head")
     assert left_async(empty) > TABLES
-    run_async(empty, "downgrade", "base")
+    alembic_async(empty, "downgrade", "base")
     assert left_async(empty) - {"alembic_version_pkc"} == {"alembic_version"}
 
 
