@@ -95,8 +95,6 @@ class Fleet:
         limit = layout.timeouts.ssh or self._context.settings.ogc_ssh_timeout_s
         session = await self._connector(layout).connect(_target(node, layout), timeout_s=limit)
         async with session:
-            # The way here may have been long: nothing is sent to a node that somebody else holds by now.
-            await self._record.check_held(node)
             if node.host_key is None:
                 await check_published(node, session, self._context)
                 await self._record.pin_host_key(node, session.host_key)

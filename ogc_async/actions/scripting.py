@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,7 @@ class Scripting:
         """Fetch the artifacts into a folder, then run the teardown script."""
         layout = self._fleet.layout_of(node)
         scripts = self.folder_of(node)
+        await self._record.check_held(node)
         if layout.artifacts:
             await pull(session, layout.artifacts, artifacts, timeout_s=self.transfer_timeout_s(node))
         if scripts is None or scripts.teardown is None:
@@ -162,6 +163,8 @@ class Scripting:
     ) -> tuple[StepResult, ...]:
         layout = self._fleet.layout_of(node)
         timeout_s = layout.timeouts.ready or self._context.settings.ogc_ready_timeout_s
+        # The way here may have been long: nothing is sent to a node that somebody else holds by now.
+        await self._record.check_held(node)
         await pass_gate(session, layout.ready, timeout_s=timeout_s)
         # All down one channel: nearly always the answer is that no lock is held, and the first step can go at once.
         ahead = due[0].command if due else ""
@@ -180,9 +183,16 @@ class Scripting:
             limits=self.limits(node),
             recorder=self._record.of(node),
             is_stopping=layout.on_failure == "stop",
-            reopen=partial(self._fleet.session, node),
+            reopen=partial(self._session_again, node),
             waiting=waiting,
         )
+
+    @asynccontextmanager
+    async def _session_again(self, node: NodeSnapshot) -> AsyncIterator[Session]:
+        """Another session, to a machine that was lost: who ended it may well be whoever holds the node by now."""
+        await self._record.check_held(node)
+        async with self._fleet.session(node) as session:
+            yield session
 
     def _plan(self, node: NodeSnapshot, scripts: ScriptFolder) -> NodePlan:
         """The node's own, or the one of all nodes where nothing is rendered."""

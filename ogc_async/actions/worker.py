@@ -19,7 +19,7 @@ from ogc_async.actions.context import Terms
 from ogc_async.aio.batcher import Batcher
 from ogc_async.aio.loop_scope import LoopLocal
 from ogc_async.db import Engine
-from ogc_async.db.claims import Claimed, WorkerFacts, beat, claim_nodes, release_nodes, release_strays
+from ogc_async.db.claims import Claimed, SignOfLife, WorkerFacts, beat, claim_nodes, release_nodes, release_strays
 from ogc_async.db.holds import Hold
 from ogc_async.settings import login_name
 
@@ -119,9 +119,16 @@ class Worker:
     async def _claim(self, node_ids: set[int], claimed_for: str, is_taking_over: bool) -> Claimed | Exception:
         try:
             await self._tidy()
-            if not self._is_on_record:
-                await self._beat()
-            return await claim_nodes(self.engine, self.facts.id, node_ids, claimed_for, is_taking_over=is_taking_over)
+            claimed = await claim_nodes(
+                self.engine,
+                self.facts.id,
+                node_ids,
+                claimed_for,
+                is_taking_over=is_taking_over,
+                introduced=None if self._is_on_record else SignOfLife(self.facts, self._lease_s),
+            )
+            self._is_on_record = True
+            return claimed
         except Exception as error:  # noqa: BLE001  # it is passed on to those who wanted these
             # It may have been committed all the same.
             self._astray |= node_ids

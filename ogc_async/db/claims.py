@@ -7,9 +7,10 @@ nothing more. Times are the database's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -50,6 +51,14 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """A worker says that it lives, for so many seconds."""
+
+    worker: WorkerFacts
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """What a claim took: the fence of each node, and until when a holder that it outlived was believed to live."""
 
@@ -84,18 +93,20 @@ async def claim_nodes(
     claimed_for: str,
     *,
     is_taking_over: bool = False,
+    introduced: SignOfLife | None = None,
 ) -> Claimed:
     """Claim the nodes that are free, or whose holder is dead, for a worker that has given a sign of life.
 
     With ``is_taking_over`` also from a holder that lives, whose next guarded write then fails. Steps that a dead or
-    robbed holder left running are marked as interrupted with it. Raises ``DatabaseUnavailable`` where a row stays
-    locked by another session.
+    robbed holder left running are marked as interrupted with it. ``introduced`` is the sign of life of a worker that
+    has given none yet. Raises ``DatabaseUnavailable`` where a row stays locked by another session.
     """
     claimed = Claimed()
     async with engine.transaction() as connection:
         await _be_impatient(connection)
+        if introduced is not None:
+            await _beat(connection, introduced.worker, introduced.lease_s)
         for chunk in chunks(sorted(node_ids)):
-            holders = await _holders_to_outlive(connection, chunk, is_taking_over=is_taking_over)
             values = {
                 "worker": worker,
                 "fence": Node.fence + 1,
@@ -105,14 +116,37 @@ async def claim_nodes(
                 # It tells how old a state is; a claim changes none.
                 "updated_at": Node.updated_at,
             }
-            where = [] if is_taking_over else [_is_free({holder for holder, _ in holders.values()})]
-            found = update_in_order(Node, Node.id.in_(chunk), *where).values(values)
-            for node_id, fence in await connection.execute(found.returning(Node.id, Node.fence)):
-                claimed.fences[node_id] = fence
-                if node_id in holders and (until := holders[node_id][1]) is not None:
-                    claimed.outlived[node_id] = until
-        await interrupt_steps(connection, sorted(claimed.fences))
+            claimed.fences.update(await _claim_where(connection, chunk, values, Node.worker.is_(None)))
+            held = [node_id for node_id in chunk if node_id not in claimed.fences]
+            if held:
+                await _claim_held(connection, held, values, claimed, is_taking_over=is_taking_over)
     return claimed
+
+
+async def _claim_held(
+    connection: AsyncConnection,
+    node_ids: Collection[int],
+    values: Mapping[str, Any],
+    claimed: Claimed,
+    *,
+    is_taking_over: bool,
+) -> None:
+    """From holders that are dead, or from all: with what they left running."""
+    holders = await _holders_to_outlive(connection, node_ids, is_taking_over=is_taking_over)
+    if not holders:
+        return
+    where = [] if is_taking_over else [_is_free({holder for holder, _ in holders.values()})]
+    taken = await _claim_where(connection, sorted(holders), values, *where)
+    claimed.fences.update(taken)
+    claimed.outlived.update({each: until for each in taken if (until := holders[each][1]) is not None})
+    await interrupt_steps(connection, sorted(taken))
+
+
+async def _claim_where(
+    connection: AsyncConnection, node_ids: Collection[int], values: Mapping[str, Any], *where: ColumnElement[bool]
+) -> dict[int, int]:
+    found = update_in_order(Node, Node.id.in_(node_ids), *where).values(values).returning(Node.id, Node.fence)
+    return {row.id: row.fence for row in await connection.execute(found)}
 
 
 async def release_nodes(engine: Engine, holds: Sequence[Hold], *, last: str | None = None) -> None:
