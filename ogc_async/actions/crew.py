@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from ogc_async.actions.claims import Claim, claiming
+from ogc_async.actions.claims import claiming
 from ogc_async.actions.context import Context, Terms
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
@@ -37,13 +37,6 @@ async def open_crew(context: Context, kind: str, node_ids: Sequence[int], terms:
         else:
             await claim.register()
         nodes = await get_nodes(context.engine, node_ids)
-        async with crew_of(context, kind, claim, nodes) as crew:
-            yield crew
-
-
-@asynccontextmanager
-async def crew_of(context: Context, kind: str, claim: Claim, nodes: Sequence[NodeSnapshot]) -> AsyncIterator[Crew]:
-    """The same under a claim that the caller holds."""
-    async with Record(context, kind, claim.hold, nodes=len(nodes)) as record:
-        fleet = Fleet(context, record, busy=await claim.busy(nodes))
-        yield Crew(nodes, record, fleet, Scripting(context, fleet, record))
+        async with Record(context, kind, claim.hold, nodes=len(nodes)) as record:
+            fleet = Fleet(context, record, busy=await claim.busy(nodes))
+            yield Crew(nodes, record, fleet, Scripting(context, fleet, record))

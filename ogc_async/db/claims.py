@@ -242,4 +242,4 @@ def _is_alive() -> ColumnElement[bool]:
 
 def _is_free(dead: Collection[str]) -> ColumnElement[bool]:
     ran_out = or_(Node.lease_until.is_(None), Node.lease_until < database_now(), Node.lease_until >= UNTIL_LET_GO)
-    return or_(Node.worker.is_(None), and_(Node.worker.in_(sorted(dead)), ran_out)) if dead else Node.worker.is_(None)
+    return or_(Node.worker.is_(None), and_(Node.worker.in_(sorted(dead)), ran_out))
