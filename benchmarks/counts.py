@@ -177,7 +177,7 @@ async def _counted(app: App, environment: dict[str, str], work: Callable[[], Awa
 
 
 async def _calls(environment: dict[str, str]) -> Counter[str]:
-    state = await asyncio.to_thread(read_state, environment["AWS_ENDPOINT_URL"], environment["SANDBOX_TOKEN"])
+    state = await asyncio.to_thread(read_state, environment["AWS_ENDPOINT_URL"])
     return Counter({name: each["calls"] for name, each in state["calls"]["aws"].items()})
 
 

@@ -92,7 +92,7 @@ def run(count: int, boot: str, latency: str) -> dict[str, Any]:
 async def measure(count: int, folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     """Launch ``count`` nodes once, and look at what that cost. Their machines end with the sandbox."""
     settings = Settings(_env_file=None, **{name.lower(): value for name, value in environment.items()})
-    admin = environment["AWS_ENDPOINT_URL"], environment["SANDBOX_TOKEN"]
+    endpoint = environment["AWS_ENDPOINT_URL"]
     async with App(engine=db.connect(f"sqlite:///{folder / 'fan_out.db'}"), settings=settings) as app:
         assert app.engine is not None
         await db.migrate_async(app.engine)
@@ -103,7 +103,7 @@ async def measure(count: int, folder: Path, environment: dict[str, str]) -> dict
         idle: list[float] = []
         async with _heartbeat(idle):
             await asyncio.sleep(IDLE_S)
-        before = (await asyncio.to_thread(read_state, *admin))["calls"]["aws"]
+        before = (await asyncio.to_thread(read_state, endpoint))["calls"]["aws"]
         delays: list[float] = []
         async with _heartbeat(delays):
             wall, cpu = time.perf_counter(), time.process_time()
@@ -111,7 +111,7 @@ async def measure(count: int, folder: Path, environment: dict[str, str]) -> dict
             returned, wall, cpu = time.perf_counter(), time.perf_counter() - wall, time.process_time() - cpu
         peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         asked = time.perf_counter()
-        state = await asyncio.to_thread(read_state, *admin)
+        state = await asyncio.to_thread(read_state, endpoint)
     machines, calls = state["instances"]["aws"], state["calls"]["aws"]
     describes = calls["DescribeInstances"]["calls"] - before["DescribeInstances"]["calls"]
     # The sandbox's clock is read somewhere between the question and its answer: the later end counts against us.

@@ -92,7 +92,7 @@ def run(trial: Trial) -> dict[str, Any]:
             for name, url in zip(names, databases, strict=True)
         ]
         stories = [job.result() for job in jobs]
-        return _figures(trial, stories, read_state(environment["AWS_ENDPOINT_URL"], environment["SANDBOX_TOKEN"]))
+        return _figures(trial, stories, read_state(environment["AWS_ENDPOINT_URL"]))
 
 
 def sandbox_options(trial: Trial) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Cloud:
     endpoint: str
 
     def state(self) -> dict[str, Any]:
-        return read_state(self.endpoint, self.environment["SANDBOX_TOKEN"])
+        return read_state(self.endpoint)
 
     def plan(self, *faults: str) -> int:
         """Plan faults, ``OPERATION=FAULT`` each; how many."""

@@ -216,7 +216,7 @@ def _generate_key(path: Path) -> None:
 
 def state(job: Mapping[str, Any]) -> dict[str, Any]:
     """What the pretend cloud holds and was asked."""
-    return read_state(job["environment"]["AWS_ENDPOINT_URL"], job["environment"]["SANDBOX_TOKEN"])
+    return read_state(job["environment"]["AWS_ENDPOINT_URL"])
 
 
 def living(job: Mapping[str, Any]) -> list[dict[str, Any]]:

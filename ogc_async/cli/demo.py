@@ -38,12 +38,12 @@ def run() -> int:
             code = subprocess.run(_ogc(*words), cwd=folder, env=environment, check=False).returncode  # noqa: S603
             if code:
                 return code
-        return _tell_what_is_left(variables["AWS_ENDPOINT_URL"], variables["SANDBOX_TOKEN"])
+        return _tell_what_is_left(variables["AWS_ENDPOINT_URL"])
 
 
-def _tell_what_is_left(endpoint: str, token: str) -> int:
+def _tell_what_is_left(endpoint: str) -> int:
     """Ask the sandbox, not the database; returns 1 where it still holds something."""
-    state = read_state(endpoint, token)
+    state = read_state(endpoint)
     states = Counter(each["state"].lower() for machines in state["instances"].values() for each in machines)
     left = {
         "machines": states.total() - states["terminated"],

@@ -133,7 +133,7 @@ def test_a_sandbox_meets_nothing_of_theirs(theirs: Theirs, monkeypatch: pytest.M
     for name, value in theirs.environment("folders").items():
         monkeypatch.setenv(name, value)
     with sandbox_process("--boot", "0") as variables:
-        assert read_state(variables["AWS_ENDPOINT_URL"], variables["SANDBOX_TOKEN"])["instances"] == {
+        assert read_state(variables["AWS_ENDPOINT_URL"])["instances"] == {
             "aws": [],
             "google": [],
         }
@@ -147,7 +147,7 @@ def test_a_sandbox_of_their_shell_runs_in_an_environment_of_its_own(theirs: Thei
         assert process.stdout is not None
         assert process.stdin is not None
         variables = dict(line.strip().split("=", 1) for line in process.stdout)
-        assert read_state(variables["AWS_ENDPOINT_URL"], variables["SANDBOX_TOKEN"])["homes"] == 0
+        assert read_state(variables["AWS_ENDPOINT_URL"])["homes"] == 0
         process.stdin.close()
         assert process.wait(60) == 0
     assert theirs.were_left_alone()

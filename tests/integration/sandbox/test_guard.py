@@ -1,4 +1,4 @@
-"""Who is heard on the sandbox's port: no web page, no other name; on admin pages, who has the token."""
+"""Who is heard on the sandbox's port: no web page, no other name; to plan faults, who has the token."""
 
 from __future__ import annotations
 
@@ -20,12 +20,18 @@ ROUTES = (
     ("GET", "/compute/v1/projects/p/zones"),
     ("GET", "/nowhere"),
 )
-HEARD = ("127.0.0.1:{port}", "localhost:{port}", "LOCALHOST:{port}", "127.18.0.9:{port}", "[::1]:{port}")
+HEARD = (
+    "127.0.0.1",
+    "127.0.0.1:1",
+    "127.0.0.1:{port}",
+    "localhost:{port}",
+    "LOCALHOST:{port}",
+    "127.18.0.9:{port}",
+    "[::1]:{port}",
+)
 UNHEARD = (
     "evil.example.com",
     "evil.example.com:{port}",
-    "127.0.0.1",
-    "127.0.0.1:1",
     "127.0.0.1.evil.example.com:{port}",
     "localhost.evil.example.com:{port}",
     "user@127.0.0.1:{port}",
@@ -95,15 +101,21 @@ def test_a_page_of_its_own_is_heard(shared_cloud: Cloud, header: tuple[str, str]
     assert "instances" in json.loads(text)
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES[:2])
 @pytest.mark.parametrize("given", [(), (("X-Sandbox-Token", ""),), (("X-Sandbox-Token", "guess\u00e9"),)])
-def test_admin_pages_need_the_token(
-    shared_cloud: Cloud, method: str, path: str, given: tuple[tuple[str, str], ...]
-) -> None:
-    status, text = ask(shared_cloud, method, path, *given)
+def test_planning_faults_needs_the_token(shared_cloud: Cloud, given: tuple[tuple[str, str], ...]) -> None:
+    status, text = ask(shared_cloud, "POST", "/_sandbox/faults", *given)
     assert status == 401
     assert "SANDBOX_TOKEN" in text
     assert shared_cloud.environment["SANDBOX_TOKEN"] not in text
+
+
+def test_what_everyone_may_read_holds_no_credential(shared_cloud: Cloud) -> None:
+    status, text = ask(shared_cloud, "GET", "/_sandbox/state")
+    assert status == 200
+    environment = shared_cloud.environment
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "SANDBOX_TOKEN", "SANDBOX_GOOGLE_REFRESH_TOKEN"):
+        assert environment[name] not in text, name
+    assert "PRIVATE KEY" not in text
 
 
 def test_no_two_starts_share_a_credential() -> None:
