@@ -3,6 +3,7 @@
 OgcError
 ├── SettingsError                 the environment or .env is wrong or incomplete
 │   ├── MissingCredentials        a provider is needed and a variable it needs is not set
+│   ├── WrongAccount              the credentials are of another account than the nodes: ``.ours .theirs``
 │   └── KeyFileError              an SSH key file is missing, unreadable, encrypted or malformed
 ├── SpecError                     the spec has problems: ``.problems`` holds all of them
 ├── ScriptsError                  a script folder is missing, unreadable or empty of sense
@@ -23,13 +24,15 @@ OgcError
 │   ├── Unauthorized              bad credentials, or not allowed to
 │   ├── Throttled                 too many requests; retried within the settings already
 │   ├── ServiceUnavailable        the cloud's own trouble, or the network's; retried already
+│   │   └── UnreadableReply       what came back is not what the operation answers with
 │   ├── NoCapacity                no machines of that kind in that zone just now
 │   ├── QuotaExceeded             the account's quota is used up
 │   ├── InvalidRequest            the request can never succeed as it is
 │   ├── NotFound                  the image, instance or other resource does not exist
 │   ├── TokenSpent                an idempotency token that can not be used (again) for this request
 │   ├── ResourceInUse             something still depends on what was to be removed
-│   └── InstanceDied              the instance was launched and went away before it was ready
+│   ├── InstanceDied              the instance was launched and went away before it was ready
+│   └── OutcomeUnknown            nobody can say what became of a machine: its node stays on record
 ├── RemoteError                   a node over SSH: ``.node``
 │   ├── Unreachable               no SSH session within the deadline
 │   ├── KeyRefused                the node does not accept the layout's key or user
@@ -76,6 +79,25 @@ class KeyFileError(SettingsError):
     def __init__(self, path: object, reason: str) -> None:
         self.path = str(path)
         super().__init__(f"SSH key {path}: {reason}")
+
+
+class WrongAccount(SettingsError):
+    """The credentials see another account (or project) than the one that owns these nodes' machines.
+
+    ``theirs`` is the nodes' account, ``ours`` that of the credentials. Nothing was concluded, and nothing changed.
+    """
+
+    def __init__(self, provider: str, theirs: str, ours: str, nodes: Iterable[str] = ()) -> None:
+        self.provider = provider
+        self.theirs = theirs
+        self.ours = ours
+        self.nodes = tuple(nodes)
+        some = ", ".join(self.nodes[:3]) + (f" and {len(self.nodes) - 3} more" if len(self.nodes) > 3 else "")
+        of_what = f"{some}: " if some else ""
+        super().__init__(
+            f"{of_what}launched in {provider} account {theirs}, and the credentials in use are of account {ours}; "
+            f"nothing was changed: use the credentials of {theirs}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +274,10 @@ class ServiceUnavailable(ProviderError):
     """The cloud's own trouble, or the way to it."""
 
 
+class UnreadableReply(ServiceUnavailable):
+    """The reply is not of its operation's kind, or not whole: it is no answer, neither yes nor no."""
+
+
 class NoCapacity(ProviderError):
     """No machines of that kind in that zone just now."""
 
@@ -278,6 +304,10 @@ class ResourceInUse(ProviderError):
 
 class InstanceDied(ProviderError):
     """The instance was launched and went away before it was ready."""
+
+
+class OutcomeUnknown(ProviderError):
+    """Nobody can say what became of a machine that may exist: its node stays on record, live, until the cloud does."""
 
 
 class RemoteError(OgcError):

@@ -30,7 +30,7 @@ class MemoryProvider:
     is ``terminated`` from the first description on. ``capacity`` bounds the machines of a zone, or of a machine type in
     it (``zone/size``), and ``boots_at_most`` those that run, while the others stay ``pending``; ``refusals`` holds
     errors by method name, each raised once, in order; ``calls`` counts the calls of each method, and ``asked`` keeps
-    every request to launch.
+    every request to launch. ``owner`` is the account that it says its machines are of.
     """
 
     def __init__(
@@ -46,10 +46,16 @@ class MemoryProvider:
         self.dying: dict[str, str] = {}
         self.boots_at_most: int | None = None
         self.asked: list[LaunchRequest] = []
+        self.owner: str | None = "memory"
 
     def pool(self, settings: Settings) -> ProviderPool:
         """A pool that opens this provider, whichever cloud or region is asked for."""
         return ProviderPool(settings, opener=lambda _name, _settings, _region: self)
+
+    async def account(self) -> str | None:
+        """The one whose machines these are."""
+        self._take("account")
+        return self.owner
 
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Nothing is made; every layout shares one answer."""
@@ -74,6 +80,14 @@ class MemoryProvider:
         for instance_id in found:
             self._advance(instance_id)
         return {instance_id: self.instances[instance_id] for instance_id in found}
+
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """Each of these machines; those unknown are gone."""
+        self._take("look_up")
+        gone = {
+            each: Instance(id=each, state=InstanceState.TERMINATED, token="", launch_index=0) for each in instance_ids
+        }
+        return {**gone, **{each: self.instances[each] for each in instance_ids if each in self.instances}}
 
     async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
         """End these machines; those unknown are gone."""
@@ -127,6 +141,7 @@ class MemoryProvider:
             name=name,
             public_ip=str(IPv4Address("127.77.0.0") + number),
             tags=_tags(request),
+            account=self.owner or "",
         )
         self.instances[instance.id] = instance
         return instance

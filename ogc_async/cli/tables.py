@@ -14,6 +14,7 @@ from ogc_async.types import NodeSnapshot, NodeState
 GAP = 2
 STYLES = {
     NodeState.RUNNING: "green",
+    NodeState.STOPPED: "yellow",
     NodeState.FAILED: "red",
     NodeState.LOST: "red",
     NodeState.TERMINATED: "dim",

@@ -125,6 +125,8 @@ class Node(Base):
     fence: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     claimed_for: Mapped[str | None] = mapped_column(String(16))
     claimed_at: Mapped[datetime | None] = mapped_column(Moment)
+    account: Mapped[str | None] = mapped_column(String(64))
+    """The account or project that launched it: only what that one says of its machine is heard."""
 
     user: Mapped[User] = relationship(back_populates="nodes")
     actions: Mapped[list[Action]] = relationship(

@@ -1,4 +1,4 @@
-"""The border to a cloud: the seven things that a provider does."""
+"""The border to a cloud: the nine things that a provider does."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ class Provider(Protocol):
     region: str
     max_batch: int
 
+    async def account(self) -> str | None:
+        """The account (or project) that these credentials act in; ``None`` where that cannot be learned now.
+
+        Raises nothing: not to know is an answer, and costs seconds at most.
+        """
+        ...
+
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Find the image, make the key pair and the firewall: once for a layout, whose requests share the answer."""
         ...
@@ -29,7 +36,9 @@ class Provider(Protocol):
         """Ask for one machine a name (at most ``max_batch``): one answer a name, in order.
 
         Fewer machines than names is a normal answer. Raises only where the call as a whole was refused, so that no
-        machine can exist; where the outcome is unknown, the error is ``retryable`` and the token finds what there is.
+        machine can exist; where the outcome is unknown, the error is ``retryable`` or
+        :class:`~ogc_async.errors.OutcomeUnknown`, and the token finds what there is. Once the cloud has taken the
+        call, no refusal of another call (of a description, say) is this one's.
         """
         ...
 
@@ -37,12 +46,27 @@ class Provider(Protocol):
         """The machines asked for, by instance id. One that is too young or long gone is absent, not an error."""
         ...
 
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """Each machine by its own id, and not out of a listing: an answer an id.
+
+        ``TERMINATED`` is the cloud's own word that it has no such machine, or has ended it. Whatever else keeps a
+        machine from being shown is an error.
+        """
+        ...
+
     async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
-        """Begin to end these machines: an answer an id. One that does not exist any more answers ``TERMINATED``."""
+        """Begin to end these machines: an answer an id.
+
+        One that does not exist any more answers ``TERMINATED``, once a second question (:meth:`look_up`, or a
+        description) has agreed that it does not.
+        """
         ...
 
     async def list_owned(self, owner: str) -> list[Instance]:
-        """Every machine with this owner's tag, whichever database knows it; those already gone are left out."""
+        """Every machine with this owner's tag, whichever database knows it; those already gone are left out.
+
+        An empty list is a whole and well-formed reply that holds none; any other reply is an error.
+        """
         ...
 
     async def release(self, layout: str, *, owner: str, scope: str) -> None:

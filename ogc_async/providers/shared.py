@@ -44,6 +44,10 @@ class SharedProvider:
     def __repr__(self) -> str:
         return f"SharedProvider({self.inner!r})"
 
+    async def account(self) -> str | None:
+        """As the provider does."""
+        return await self.inner.account()
+
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """As the provider does, which shares the work of equal requests by itself."""
         self._releasing.forget((request.layout, request.owner, request.scope))
@@ -56,6 +60,10 @@ class SharedProvider:
     async def describe(self, request: DescribeRequest) -> dict[str, Instance]:
         """The machines asked for, out of one description of all that is asked for in this moment."""
         return await self._describing.submit(request)
+
+    async def look_up(self, instance_ids: Collection[str]) -> Answer:
+        """As the provider does."""
+        return await self.inner.look_up(instance_ids) if instance_ids else {}
 
     async def terminate(self, instance_ids: Collection[str]) -> Answer:
         """Begin to end these machines, together with those of others."""

@@ -114,7 +114,8 @@ class Instance:
     """A machine as the cloud describes it.
 
     ``launch_index`` is its place in its batch, counted from 0, or -1 where its ``name`` is the node's; ``error`` says
-    why it ended, where the cloud told.
+    why it ended, where the cloud told. ``account`` is the one that owns it, by the cloud's own reply; "" where it did
+    not say.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Instance:
     reason: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     launched_at: datetime | None = None
+    account: str = ""
     error: ProviderError | None = None
 
 

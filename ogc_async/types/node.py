@@ -10,18 +10,20 @@ from typing import Any
 
 
 class NodeState(StrEnum):
-    """planned → launching → running → terminating → terminated; or failed (never came up), lost (vanished)."""
+    """planned → launching → running ⇄ stopped → terminating → terminated; failed (never came up), lost (vanished)."""
 
     PLANNED = "planned"
     LAUNCHING = "launching"
     RUNNING = "running"
+    STOPPED = "stopped"
+    """Somebody stopped the machine: it is there, and may be started again."""
     TERMINATING = "terminating"
     TERMINATED = "terminated"
     FAILED = "failed"
     LOST = "lost"
 
 
-LIVE = frozenset({NodeState.PLANNED, NodeState.LAUNCHING, NodeState.RUNNING, NodeState.TERMINATING})
+LIVE = frozenset({NodeState.PLANNED, NodeState.LAUNCHING, NodeState.RUNNING, NodeState.STOPPED, NodeState.TERMINATING})
 """States in which a machine may exist."""
 
 
@@ -51,6 +53,8 @@ class NodeSnapshot:
     state: NodeState
     token: str
     launch_index: int
+    account: str | None = None
+    """The account (EC2) or project (Compute Engine) that launched it; ``None`` while that is not known for certain."""
     instance_id: str | None = None
     public_ip: str | None = None
     private_ip: str | None = None

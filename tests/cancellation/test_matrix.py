@@ -48,6 +48,12 @@ class SlowProvider(MemoryProvider):
         await asyncio.sleep(0)
         return answer
 
+    async def account(self) -> Any:
+        return await self._slowly(super().account)
+
+    async def look_up(self, *asked: Any) -> Any:
+        return await self._slowly(super().look_up, *asked)
+
     async def prepare(self, *asked: Any) -> Any:
         return await self._slowly(super().prepare, *asked)
 

@@ -45,6 +45,7 @@ MADE_UP = {"instance_id": None, "public_ip": None, "private_ip": None, "host_key
 ALIVE = "running-held-by-a-living-process"
 DEAD = "running-held-by-a-dead-process"
 FREE = "running"
+EARLIER_STATES = tuple(state for state in NodeState if state is not NodeState.STOPPED)
 ON_RUNNING = {FREE: None, ALIVE: 1, DEAD: -1}
 """The running nodes, and how many hours from now their holder's lease ends."""
 
@@ -87,7 +88,7 @@ class Machine:
 
     def rows(self) -> Tables:
         """What a release may have left: nodes in every state, held and free; steps that run, and that have ended."""
-        states = {str(state): (state, None) for state in NodeState}
+        states = {str(state): (state, None) for state in EARLIER_STATES}
         held = {name: (NodeState.RUNNING, hours) for name, hours in ON_RUNNING.items()}
         launching = {"launching-held-by-a-dead-process": (NodeState.LAUNCHING, -1)}
         nodes = [
@@ -218,7 +219,7 @@ def test_the_sample_has_nodes_in_every_state_and_every_table_of_the_newest_relea
     write_async(empty, machine.rows())
     kept = read_async(empty)
     assert {name for name, rows in kept.items() if not rows} == {"workers"}
-    assert {row["state"] for row in kept["nodes"]} == {str(state) for state in NodeState}
+    assert {row["state"] for row in kept["nodes"]} == set(map(str, EARLIER_STATES))
     assert json.dumps(kept["nodes"][0]["spec"]) != "{}"
 
 

@@ -78,6 +78,12 @@ class Instances:
             each.id: each for part in all_or_raise(found) for each in part if each.token in tokens or each.id in ids
         }
 
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """An answer an id: each by a call of its own, since one that is unknown spoils a call for many."""
+        ids = list(dict.fromkeys(instance_ids))
+        answers = await gather_bounded(self._look_up_one, ids, limit=CALLS_AT_ONCE, catch=ProviderError)
+        return dict(zip(ids, answers, strict=True))
+
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine with the owner's tag that is not terminated."""
         return await self._search([*tag_filters({TAG_OWNER: owner}), filter_by("instance-state-name", NOT_GONE)])
@@ -112,6 +118,15 @@ class Instances:
         return [
             read_instance(each) async for page in pages for reservation in page for each in reservation["Instances"]
         ]
+
+    async def _look_up_one(self, instance_id: str) -> Instance:
+        try:
+            reply = await self._client.call("DescribeInstances", InstanceIds=[instance_id])
+        except ProviderError as error:
+            if not is_missing_instance(error):
+                raise
+            return _ending(instance_id, InstanceState.TERMINATED)
+        return read_instance(reply["Reservations"][0]["Instances"][0])
 
     async def _terminate(self, ids: Sequence[str]) -> dict[str, Instance | ProviderError]:
         try:

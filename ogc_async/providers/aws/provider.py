@@ -58,6 +58,10 @@ class AwsProvider:
     def __repr__(self) -> str:
         return f"AwsProvider(region={self.region!r})"
 
+    async def account(self) -> str | None:
+        """The account's number, as its machines' descriptions name it."""
+        return None
+
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Find the image, import the public key, open the firewall; requests of one layout share one round of it."""
         return await self._preparing.run(_what_is_prepared(request), lambda: self._prepare(request))
@@ -72,6 +76,10 @@ class AwsProvider:
     async def describe(self, request: DescribeRequest) -> dict[str, Instance]:
         """The machines of these batches and ids, by instance id."""
         return await self._instances.describe(request)
+
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """Each of these machines by its own id."""
+        return await self._instances.look_up(instance_ids)
 
     async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
         """Begin to end these machines."""

@@ -117,6 +117,12 @@ class Instances:
         found = await self._list_region(label_is(TAG_OWNER, owner))
         return [each for each in found.values() if not each.state.is_gone]
 
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """An answer an id, each by a call of its own."""
+        ids = list(dict.fromkeys(instance_ids))
+        answers = await gather_bounded(self._get, ids, limit=self._settings.ogc_max_api_calls, catch=ProviderError)
+        return dict(zip(ids, answers, strict=True))
+
     async def list_layout(self, layout: str, *, owner: str, scope: str) -> list[Instance]:
         """Every machine of a layout that is there."""
         labels = ((TAG_OWNER, owner), (TAG_SCOPE, scope), (TAG_LAYOUT, layout))
@@ -246,6 +252,13 @@ class Instances:
             last_part(str(each.get("targetLink", ""))): operation_error(each, "instances.insert") for each in children
         }
         return {name: error for name, error in errors.items() if error is not None}
+
+    async def _get(self, instance_id: str) -> Instance:
+        zone, _, name = instance_id.partition("/")
+        try:
+            return read_instance(await self._client.call("instances.get", zone=zone, instance=name))
+        except NotFound:
+            return _ended(instance_id)
 
     async def _delete(self, instance_id: str) -> Instance:
         match = _ID.fullmatch(instance_id)

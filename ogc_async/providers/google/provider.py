@@ -57,6 +57,10 @@ class GoogleProvider:
     def __repr__(self) -> str:
         return f"GoogleProvider(project={self._client.project!r}, region={self.region!r})"
 
+    async def account(self) -> str | None:
+        """The project: every call names it."""
+        return self._client.project
+
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Find the image, check the machine type, open the firewall; requests of one layout share one round of it."""
         return await self._preparing.run(_what_is_prepared(request), lambda: self._prepare(request))
@@ -71,6 +75,10 @@ class GoogleProvider:
     async def describe(self, request: DescribeRequest) -> dict[str, Instance]:
         """The machines of these batches and ids, by instance id."""
         return await self._instances.describe(request)
+
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+        """Each of these machines by its own name."""
+        return await self._instances.look_up(instance_ids)
 
     async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
         """Begin to end these machines."""

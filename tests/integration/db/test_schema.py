@@ -29,7 +29,7 @@ from tests.cloud import bare_environment
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
-HEAD = "0006"
+HEAD = "0007"
 TABLES = {"users", "nodes", "actions", "milestones", "pace_levels", "workers"}
 WRONG = "hunter2-the-wrong-one"
 
