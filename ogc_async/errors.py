@@ -32,6 +32,8 @@ OgcError
 │   ├── TokenSpent                an idempotency token that can not be used (again) for this request
 │   ├── ResourceInUse             something still depends on what was to be removed
 │   ├── InstanceDied              the instance was launched and went away before it was ready
+│   │   └── InstanceStopped       the instance stopped before it was ready, and is still there
+│   ├── NoPublicAddress           the instance runs, and its network gives it no public address
 │   └── OutcomeUnknown            nobody can say what became of a machine: its node stays on record
 ├── RemoteError                   a node over SSH: ``.node``
 │   ├── Unreachable               no SSH session within the deadline
@@ -189,11 +191,11 @@ class NothingMatched(StoreError):
 
 
 class NotRunning(StoreError):
-    """The node is not in a state for what was asked of it."""
+    """The node is not in a state for what was asked of it; ``advice`` is what brings it there."""
 
-    def __init__(self, node: str, state: str) -> None:
+    def __init__(self, node: str, state: str, advice: str = "`ogc ls` shows why") -> None:
         self.node = node
-        super().__init__(f"{node}: is {state}, not running; `ogc ls` shows why")
+        super().__init__(f"{node}: is {state}, not running; {advice}")
 
 
 class StaleNode(StoreError):
@@ -304,6 +306,14 @@ class ResourceInUse(ProviderError):
 
 class InstanceDied(ProviderError):
     """The instance was launched and went away before it was ready."""
+
+
+class InstanceStopped(InstanceDied):
+    """The instance was launched, and stopped before it was ready: it is still there, and still costs something."""
+
+
+class NoPublicAddress(ProviderError):
+    """The instance runs, and has no public address where its layout wants one."""
 
 
 class OutcomeUnknown(ProviderError):

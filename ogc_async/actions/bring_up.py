@@ -41,7 +41,7 @@ async def bring_up_layouts(layouts: Sequence[Layout], context: Context) -> UpRes
         finally:
             await fleet.aclose()
     deployed = [flow.results[node_id] for node_id in launched]
-    return UpResult(launched, launched.failures, deployed, launched.pending)
+    return UpResult(launched, launched.failures, deployed, launched.pending, launched.warnings)
 
 
 @dataclass(slots=True)

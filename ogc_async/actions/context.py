@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 from ogc_async import db, state
 from ogc_async.db import Engine
 from ogc_async.db.users import current_user
-from ogc_async.errors import NotConnected, OgcError
+from ogc_async.errors import NotConnected, NotRunning, OgcError, SettingsError
 from ogc_async.events import Events
 from ogc_async.providers.base import Provider
 from ogc_async.providers.pool import ProviderPool
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
-from ogc_async.types import NodeFailure, NodeSnapshot, UserSnapshot
+from ogc_async.types import NodeFailure, NodeSnapshot, NodeState, UserSnapshot
+
+log = logging.getLogger(__name__)
 
 LayoutLike = Layout | Mapping[str, Any]
 """A layout, or its ``as_dict()``."""
@@ -102,6 +105,29 @@ async def as_ids(nodes: int | NodeIds) -> tuple[list[int], bool]:
     if isinstance(nodes, Awaitable):
         nodes = await nodes
     return list(dict.fromkeys(nodes)), False
+
+
+def is_served(place: tuple[str, str], context: Context) -> bool:
+    """Whether that place can be asked. A cloud whose credentials are gone is no reason to give up on the others."""
+    try:
+        context.providers.get(*place)
+    except SettingsError as error:
+        log.warning("%s %s is not looked at, though nodes were there once: %s", *place, error)
+        return False
+    return True
+
+
+def not_running(node: NodeSnapshot) -> NotRunning:
+    """Why nothing can be done on the node; of one that stands still, what starts it."""
+    if node.state is not NodeState.STOPPED:
+        return NotRunning(node.name, node.state)
+    zone, _, name = str(node.instance_id).partition("/")
+    command = (
+        f"gcloud compute instances start {name} --zone {zone} --project {node.account}"
+        if node.provider == "google"
+        else f"aws ec2 start-instances --region {node.region} --instance-ids {node.instance_id}"
+    )
+    return NotRunning(node.name, node.state, f"start it with `{command}`, and then run `ogc sync`")
 
 
 def failure(node: NodeSnapshot, error: OgcError) -> NodeFailure:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ogc_async.actions.context import Context
+from ogc_async.actions.context import Context, not_running
 from ogc_async.actions.record import Record
 from ogc_async.actions.trust import check_published
 from ogc_async.aio.gather import gather_all
-from ogc_async.errors import NotRunning, OgcError, SettingsError, Unreachable
+from ogc_async.errors import OgcError, SettingsError, Unreachable
 from ogc_async.events import NodeConnected, NodeFinished
 from ogc_async.settings import known_secrets
 from ogc_async.spec import Layout
@@ -105,7 +105,7 @@ class Fleet:
         if node.id in self._busy:
             return DeployResult(node.id, node.name, error=self._busy[node.id])
         if node.state is not NodeState.RUNNING:
-            return DeployResult(node.id, node.name, error=NotRunning(node.name, node.state))
+            return DeployResult(node.id, node.name, error=not_running(node))
         try:
             return DeployResult(node.id, node.name, await work(node))
         except OgcError as error:

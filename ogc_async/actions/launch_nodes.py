@@ -16,13 +16,23 @@ from ogc_async.actions.context import Context, failure
 from ogc_async.actions.parts import Part, Wave
 from ogc_async.actions.preflight import Checked, check_layouts
 from ogc_async.actions.shared_batch import is_certain
+from ogc_async.actions.tear_down import release_layouts
 from ogc_async.actions.transitions import UNBOOTED, Ledger, arrive, move
-from ogc_async.actions.watch import Watch, judge_boot, watching
+from ogc_async.actions.watch import BootJudge, Watch, wants_public, watching
 from ogc_async.actions.withdraw import withdraw
 from ogc_async.aio.finish import finish
 from ogc_async.aio.gather import unwrapped_group
 from ogc_async.db.nodes import get_nodes, set_usernames
-from ogc_async.errors import DeadlineExceeded, NoCapacity, OgcError, ProviderError, StaleNode
+from ogc_async.errors import (
+    DeadlineExceeded,
+    InstanceStopped,
+    NoCapacity,
+    NoPublicAddress,
+    OgcError,
+    OutcomeUnknown,
+    ProviderError,
+    StaleNode,
+)
 from ogc_async.plan import next_offer, offers
 from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
@@ -88,6 +98,7 @@ async def _launch(checked: Sequence[Checked], run: _Launch) -> LaunchResult:
             async with anyio.create_task_group() as work:
                 for part in parts:
                     work.start_soon(run.launch_part, part)
+    await run.release(parts)
     return run.result(parts)
 
 
@@ -100,6 +111,7 @@ class _Launch:
     arrived: Arrived
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
+    warnings: list[NodeFailure] = field(default_factory=list)
     _nodes: dict[int, NodeSnapshot] = field(default_factory=dict)
     _parts: dict[int, Part] = field(default_factory=dict)
     _watches: dict[int, Watch] = field(default_factory=dict)
@@ -127,7 +139,7 @@ class _Launch:
                 watching(
                     self.context,
                     provider,
-                    judge=lambda node, seen: judge_boot(provider, node, seen),
+                    judge=BootJudge(provider),
                     settle=self._settle,
                 )
             )
@@ -142,6 +154,21 @@ class _Launch:
                     )
         await self._settle_up(part)
 
+    async def release(self, parts: Sequence[Part]) -> None:
+        """What was made for layouts of which nothing came is not left behind; `sync` and `rm-all` find what stays."""
+        failed = {
+            (part.checked.layout.provider, part.checked.region, part.checked.layout.name)
+            for part in parts
+            if not part.up and all(self._is_refused(node_id) for node_id in part.node_ids)
+        }
+        for error in await release_layouts(failed, self.context):
+            log.warning("left behind by a launch that failed: %s", error)
+
+    def _is_refused(self, node_id: int) -> bool:
+        """A cloud that does not answer is not asked for more."""
+        failed = self.failures.get(node_id)
+        return failed is not None and isinstance(failed.error, ProviderError) and is_certain(failed.error)
+
     def result(self, parts: Sequence[Part]) -> LaunchResult:
         """The answer, in the layouts' order."""
         ids = [node_id for part in parts for node_id in part.node_ids]
@@ -150,6 +177,7 @@ class _Launch:
             [node_id for node_id in ids if node_id in up],
             [self.failures[node_id] for node_id in ids if node_id in self.failures],
             [node_id for node_id in ids if node_id in self.pending],
+            [warning for warning in self.warnings if warning.node_id in up],
         )
 
     def _part(self, order: Order, shares: list[Share]) -> Part:
@@ -165,7 +193,8 @@ class _Launch:
         try:
             prepared = await self._prepare(wave)
         except ProviderError as error:
-            await self._fail(wave.nodes, error)
+            errors = dict.fromkeys((node.id for node in wave.nodes), error)
+            self._go_on_elsewhere(wave, await self._refuse(wave, wave.nodes, errors))
             return
         # Broken off in there, a call might launch machines whose ids nobody has noted.
         landed, refused = await finish(self._ask(wave, prepared), grace_s=self.context.settings.ogc_cancel_s)
@@ -177,7 +206,11 @@ class _Launch:
         """What the wave's machine type needs to stand ready: once a layout, however many batches."""
         part, request = wave.part, wave.batch.request
         if request.instance_size not in part.prepared:
-            prepared = await part.checked.provider.prepare(request)
+            with unwrapped_group():
+                async with anyio.create_task_group() as work:
+                    # Known by the time that the launch call is to go on record, and waited for by none before.
+                    work.start_soon(part.checked.provider.account)
+                    prepared = await part.checked.provider.prepare(request)
             if request.instance_size not in part.prepared:
                 part.prepared[request.instance_size] = prepared
                 await set_usernames(self.context.engine, dict.fromkeys(part.node_ids, prepared.username))
@@ -202,26 +235,37 @@ class _Launch:
         limit = wave.part.checked.layout.timeouts.boot or self.context.settings.ogc_boot_timeout_s
         verdicts = await wave.watch.wait(nodes, limit)
         died: dict[int, ProviderError] = {}
-        late: list[NodeSnapshot] = []
+        unfit: dict[str, list[NodeSnapshot]] = {}
         for node in nodes:
             verdict = verdicts[node.id]
-            if isinstance(verdict, DeadlineExceeded):
-                self.failures[node.id] = failure(node, verdict)
-                late.append(node)
-            elif isinstance(verdict, ProviderError):
+            if isinstance(verdict, ProviderError) and not isinstance(verdict, (OutcomeUnknown, InstanceStopped)):
                 died[node.id] = verdict
             elif isinstance(verdict, OgcError):
                 self.failures[node.id] = failure(node, verdict)
             elif node.id not in wave.part.up:
                 self.failures[node.id] = failure(node, StaleNode(f"{node.name}: taken back while it booted"))
-        # A machine that did not come up in time is not kept running unseen.
-        await self._give_back(wave.part, late, "it did not run in time")
-        self._go_on_elsewhere(wave, await self._refuse(wave, nodes, died))
+            if isinstance(verdict, (DeadlineExceeded, InstanceStopped)):
+                why = (
+                    "it did not run in time" if isinstance(verdict, DeadlineExceeded) else "it stopped while it booted"
+                )
+                unfit.setdefault(why, []).append(node)
+        # A machine that is there and did not come up is not kept unseen.
+        for reason, members in unfit.items():
+            await self._give_back(wave.part, members, reason)
+        self._go_on_elsewhere(wave, await self._refuse(wave, nodes, died, has_ended=True))
 
     async def _refuse(
-        self, wave: Wave, nodes: Sequence[NodeSnapshot], errors: Mapping[int, ProviderError]
+        self,
+        wave: Wave,
+        nodes: Sequence[NodeSnapshot],
+        errors: Mapping[int, ProviderError],
+        *,
+        has_ended: bool = False,
     ) -> dict[int, ProviderError]:
-        """Fail the nodes that no other offer can help; the rest, which lack capacity only, are returned."""
+        """Fail the nodes that no other offer can help; the rest, which lack capacity only, are returned.
+
+        ``has_ended``: their machines were seen to have ended, whatever the errors are.
+        """
         movable: dict[int, ProviderError] = {
             node_id: error for node_id, error in errors.items() if isinstance(error, NoCapacity)
         }
@@ -234,7 +278,7 @@ class _Launch:
             if node.id in errors and node.id not in movable:
                 by_error.setdefault(id(errors[node.id]), []).append(node)
         for group in by_error.values():
-            await self._fail(group, errors[group[0].id])
+            await self._fail(group, errors[group[0].id], has_ended=has_ended)
         return movable
 
     def _go_on_elsewhere(self, wave: Wave, refused: Mapping[int, ProviderError]) -> None:
@@ -253,14 +297,16 @@ class _Launch:
         for share in shares:
             wave.work.start_soon(self._launch_wave, replace(wave, share=share, tried=(*wave.tried, wave.offer)))
 
-    async def _fail(self, nodes: Iterable[NodeSnapshot], error: OgcError) -> None:
+    async def _fail(self, nodes: Iterable[NodeSnapshot], error: OgcError, *, has_ended: bool = False) -> None:
         """Say why; a node that may have a machine stays ``launching``, and on record, until the cloud is clear."""
         nodes = list(nodes)
         for node in nodes:
             self.failures[node.id] = failure(node, error)
-        if not nodes or isinstance(error, StaleNode) or (isinstance(error, ProviderError) and not is_certain(error)):
+        if not nodes or isinstance(error, StaleNode):
             return
-        await self._move(nodes, NodeState.FAILED, UNBOOTED, str(error))
+        is_sure = has_ended or not isinstance(error, ProviderError) or is_certain(error)
+        # A node that no cloud has heard of has no machine, whatever is not known of others.
+        await self._move(nodes, NodeState.FAILED, UNBOOTED if is_sure else {NodeState.PLANNED}, str(error))
 
     async def _settle_up(self, part: Part) -> None:
         """Enough nodes run: return what is too much; or some go on booting, and are told as ``pending``."""
@@ -315,8 +361,22 @@ class _Launch:
     async def _settle(self, running: Mapping[int, Instance]) -> None:
         moved = await arrive(self._ledger(), [self._nodes[node_id] for node_id in running], running)
         self._nodes.update({node.id: node for node in moved})
+        self.warnings += [failure(node, _no_public_address(node)) for node in moved if _lacks_public_address(node)]
         for part in {id(part): part for part in (self._parts[node.id] for node in moved)}.values():
             self.arrived(part.arrive([node.id for node in moved if self._parts[node.id] is part]))
+
+
+def _lacks_public_address(node: NodeSnapshot) -> bool:
+    return wants_public(node) and not node.public_ip
+
+
+def _no_public_address(node: NodeSnapshot) -> NoPublicAddress:
+    return NoPublicAddress(
+        f"{node.name} runs without a public address, since its network gives none; it is reached by {node.private_ip} "
+        "only: say `address: private` and a jump host, or launch where machines are given public addresses",
+        provider=node.provider,
+        operation="launch",
+    )
 
 
 def _with_instance(node: NodeSnapshot, instance: Instance) -> NodeSnapshot:

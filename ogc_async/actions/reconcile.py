@@ -9,29 +9,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import anyio
 
 from ogc_async.actions.claims import Claim, claiming
-from ogc_async.actions.context import Context, failure
-from ogc_async.actions.transitions import UNBOOTED, Ledger, adopt, arrive, move
-from ogc_async.actions.watch import judge_boot, watching
+from ogc_async.actions.context import Context, failure, is_served
+from ogc_async.actions.transitions import UNBOOTED, Ledger, adopt, arrive, move, resume
+from ogc_async.actions.watch import BootJudge, watching
 from ogc_async.actions.worker import worker_ids
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.claims import find_workers, forget_workers
+from ogc_async.db.moves import record_instances
 from ogc_async.db.nodes import (
-    find_emptied,
     find_forgotten,
+    find_lost,
     find_nodes,
     find_places,
 )
 from ogc_async.db.results import interrupt_forsaken
-from ogc_async.errors import DeadlineExceeded, OgcError, PlanOutdated, ProviderError, SettingsError
+from ogc_async.errors import (
+    DeadlineExceeded,
+    InstanceStopped,
+    OgcError,
+    OutcomeUnknown,
+    PlanOutdated,
+    ProviderError,
+)
 from ogc_async.lazy import lazy_module
-from ogc_async.plan import Found, World, doubtful, find_changes
+from ogc_async.plan import Found, World, absent, doubtful, find_changes
 from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
@@ -63,7 +71,6 @@ Place = tuple[str, str]
 """A provider's name and a region."""
 
 LISTINGS_AT_ONCE = 8
-LATELY = timedelta(days=1)
 
 
 async def plan_sync(layouts: Sequence[Layout], context: Context) -> SyncPlan:
@@ -79,8 +86,11 @@ async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPl
         plan = _diff(world, layouts, context)
         if expected is not None and plan != expected:
             raise PlanOutdated(_difference(expected, plan))
-        held = await claim.take([change.node_id for change in plan.changes if change.node_id])
+        unsigned = [node.id for node in _unsigned(world)]
+        held = await claim.take([*unsigned, *(change.node_id for change in plan.changes if change.node_id)])
         run = _Sync(context, claim, [each for each in plan.changes if not each.node_id or each.node_id in held], world)
+        run.failures += [failure(doubt.node, doubt.error) for doubt in plan.doubts]
+        await run.sign()
         await run.recover()
         launched, torn_down = await run.scale(layouts)
         await run.release()
@@ -99,11 +109,24 @@ class _Sync:
     world: World
     failures: list[NodeFailure | OgcError] = field(default_factory=list)
 
+    async def sign(self) -> None:
+        """Note whose machines those are whose rows do not say so, as a release before this one left them."""
+        machines = self.world.instances()
+        signed = {node.id: machines[node.id] for node in _unsigned(self.world)}
+        if signed:
+            await record_instances(self.context.engine, signed, self.claim.hold)
+
     async def recover(self) -> None:
         """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
         nodes = {node.id: node for node in self.world.nodes}
         await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, UNBOOTED)
-        await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING})
+        await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING, NodeState.STOPPED})
+        await self._move(nodes, ChangeKind.HALT, NodeState.STOPPED, {NodeState.RUNNING})
+        machines = {node_id: each for node_id, each in self.world.instances().items() if node_id in nodes}
+        resumed = {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.RESUME)}
+        await resume(self._ledger(), [nodes[node_id] for node_id in resumed], resumed)
+        moved = {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.READDRESS)}
+        await record_instances(self.context.engine, moved, self.claim.hold)
         async with anyio.create_task_group() as group:
             for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
                 group.start_soon(self._guarded, self._reap, place, changes)
@@ -130,11 +153,7 @@ class _Sync:
 
     async def release(self) -> None:
         """Firewalls and key pairs of layouts that were emptied lately: whoever did that may not have come to it."""
-        since = datetime.now(UTC) - LATELY
-        emptied = {
-            each for each in await find_emptied(self.context.engine, since) if _is_served(each[:2], self.context)
-        }
-        self.failures += await tear_down.release_layouts(emptied, self.context)
+        self.failures += await tear_down.release_emptied(self.context)
 
     def _of(self, *kinds: ChangeKind) -> list[Change]:
         return [change for change in self.changes if change.kind in kinds]
@@ -184,26 +203,28 @@ class _Sync:
 
     async def _adopt(self, provider: Provider, changes: list[Change]) -> None:
         """Go on where a launch broke off: note the machines, wait until they run."""
-        by_id = {each.instance.id: each.instance for each in self.world.machines}
-        found = {change.node_id: by_id[change.instance_id] for change in changes}
-        adopted = await adopt(self._ledger(), [node for node in self.world.nodes if node.id in found], found)
+        machines = self.world.instances()
+        found = {change.node_id: machines[change.node_id] for change in changes}
+        known = [node for node in (*self.world.nodes, *self.world.lost) if node.id in found]
+        adopted = await adopt(self._ledger(), known, found)
         nodes = {node.id: node for node in adopted}
 
         async def settle(running: Mapping[int, Instance]) -> None:
             await arrive(self._ledger(), [nodes[node_id] for node_id in running], running)
 
-        async with watching(
-            self.context, provider, judge=lambda node, seen: judge_boot(provider, node, seen), settle=settle
-        ) as watch:
+        async with watching(self.context, provider, judge=BootJudge(provider), settle=settle) as watch:
             verdicts = await watch.wait(adopted, self.context.settings.ogc_boot_timeout_s)
         for node_id, verdict in verdicts.items():
             if isinstance(verdict, OgcError):
                 await self._drop(provider, nodes[node_id], verdict)
 
     async def _drop(self, provider: Provider, node: NodeSnapshot, error: OgcError) -> None:
-        """A machine that died, or did not come up in time, is not kept."""
+        """A machine that died, or did not come up in time, is not kept; one that is not seen is."""
         self.failures.append(failure(node, error))
-        to = NodeState.TERMINATING if isinstance(error, DeadlineExceeded) else NodeState.FAILED
+        if isinstance(error, OutcomeUnknown):
+            return
+        is_there = isinstance(error, (DeadlineExceeded, InstanceStopped))
+        to = NodeState.TERMINATING if is_there else NodeState.FAILED
         moved = await move(self._ledger(), [node], to, came_from={NodeState.LAUNCHING}, reason=str(error))
         if moved and to is NodeState.TERMINATING and node.instance_id:
             await provider.terminate([node.instance_id])
@@ -238,34 +259,53 @@ async def _look(layouts: Sequence[Layout], context: Context) -> World:
         (layout.provider, context.providers.get(layout.provider, layout.region).region) for layout in layouts
     }
     places |= {(node.provider, node.region) for node in await find_nodes(context.engine, states=LIVE)}
-    places |= {place for place in await find_places(context.engine) if _is_served(place, context)}
+    places |= {place for place in await find_places(context.engine) if is_served(place, context)}
     listed = await gather_all(lambda place: _list(place, context), sorted(places), limit=LISTINGS_AT_ONCE)
-    machines = [each for part in listed for each in part]
+    machines = [each for _, part in listed for each in part]
     nodes = await find_nodes(context.engine, states=LIVE)
-    return World(
+    shown = [each.instance.id for each in machines]
+    world = World(
         now=nodes[0].read_at or datetime.now(UTC) if nodes else datetime.now(UTC),
         settle=timedelta(seconds=context.settings.ogc_settle_s),
         nodes=nodes,
         machines=machines,
-        forgotten=await find_forgotten(context.engine, [each.instance.id for each in machines]),
+        accounts={place: account for place, (account, _) in zip(sorted(places), listed, strict=True)},
+        forgotten=await find_forgotten(context.engine, shown),
+        lost=await find_lost(context.engine, shown),
     )
+    return replace(world, looked_up=await _look_up(absent(world), context))
 
 
-def _is_served(place: Place, context: Context) -> bool:
-    """A cloud that was used once, and whose credentials are gone, is no reason to give up on the others."""
-    try:
-        context.providers.get(*place)
-    except SettingsError as error:
-        log.warning("%s %s is not looked at, though nodes were there once: %s", *place, error)
-        return False
-    return True
+async def _look_up(nodes: Sequence[NodeSnapshot], context: Context) -> dict[str, Instance]:
+    """Machines that no list shows, each by its own id: a list that is not whole shows as little as a machine's end."""
+    by_place: dict[Place, list[str]] = {}
+    for node in nodes:
+        by_place.setdefault((node.provider, node.region), []).append(str(node.instance_id))
+    found: dict[str, Instance] = {}
+    for place, ids in by_place.items():
+        try:
+            answers = await context.providers.get(*place).look_up(ids)
+        except ProviderError as error:
+            log.warning("%d machines that no list shows could not be looked up: %s", len(ids), error)
+            continue
+        found |= {key: each for key, each in answers.items() if isinstance(each, Instance)}
+    return found
 
 
-async def _list(place: Place, context: Context) -> list[Found]:
-    """Machines of this owner and this database that are there."""
+def _unsigned(world: World) -> list[NodeSnapshot]:
+    """Nodes whose rows do not say whose their machines are, though a list does."""
+    machines = world.instances()
+    return [node for node in world.nodes if node.account is None and node.id in machines and machines[node.id].account]
+
+
+async def _list(place: Place, context: Context) -> tuple[str | None, list[Found]]:
+    """Whose list it is, as far as that can be learned, and this owner's and database's machines that are there."""
     name, region = place
-    owned = await context.providers.get(name, region).list_owned(context.user.slug)
-    return [
+    provider = context.providers.get(name, region)
+    owned = await provider.list_owned(context.user.slug)
+    # After the list, which may have told.
+    account = await provider.account()
+    return account, [
         Found(provider=name, region=region, instance=each)
         for each in owned
         if each.tags.get(TAG_SCOPE) == context.user.scope and not each.state.is_gone

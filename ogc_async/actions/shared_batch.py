@@ -10,7 +10,7 @@ from ogc_async.actions.transitions import Ledger, begin_launch
 from ogc_async.actions.watch import describe_request
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.db.moves import record_instances
-from ogc_async.errors import ProviderError, Throttled
+from ogc_async.errors import OutcomeUnknown, ProviderError, Throttled
 from ogc_async.plan import Batch, find_instances, launch_request, offers
 from ogc_async.ssh.hostkeys import new_host_key
 from ogc_async.types import (
@@ -75,7 +75,8 @@ class SharedBatch:
     async def _begin(self) -> set[int]:
         # On record before the call: should this process die, whoever adopts the machines knows them by it.
         public = self._host_key.public if self._host_key else None
-        return {node.id for node in await begin_launch(self._ledger, self._nodes, public)}
+        account = await self._checked.provider.account()
+        return {node.id for node in await begin_launch(self._ledger, self._nodes, public, account)}
 
     async def _ask(self, prepared: Prepared) -> Mapping[int, Instance | ProviderError]:
         begun = await self.begin()
@@ -111,5 +112,5 @@ class SharedBatch:
 
 
 def is_certain(error: ProviderError) -> bool:
-    """No machine came of the refused call: a throttled call was not carried out, a lost one may have been."""
-    return not error.retryable or isinstance(error, Throttled)
+    """No machine came of the refused launch: a throttled call was not carried out, a lost one may have been."""
+    return isinstance(error, Throttled) or not (error.retryable or isinstance(error, OutcomeUnknown))

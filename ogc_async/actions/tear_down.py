@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import anyio
 
 from ogc_async.actions.claims import Claim, claiming
-from ogc_async.actions.context import ARTIFACTS, AT_ONCE, Context, Terms, failure
+from ogc_async.actions.context import ARTIFACTS, AT_ONCE, Context, Terms, failure, is_served
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
 from ogc_async.actions.transitions import Ledger, move
 from ogc_async.actions.watch import Verdict, describe_request, watching
 from ogc_async.db.moves import find_held, record_instances
-from ogc_async.db.nodes import FORGOTTEN, find_nodes, get_nodes
-from ogc_async.errors import ClaimLost, OgcError, ProviderError, RemoteError, ResourceInUse, StaleNode
+from ogc_async.db.nodes import FORGOTTEN, find_emptied, find_nodes, get_nodes
+from ogc_async.errors import (
+    ClaimLost,
+    OgcError,
+    OutcomeUnknown,
+    ProviderError,
+    RemoteError,
+    ResourceInUse,
+    StaleNode,
+    WrongAccount,
+)
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
@@ -35,6 +44,7 @@ from ogc_async.types import (
 Firewall = tuple[str, str, str]
 """Provider, region and layout: what has a firewall of its own."""
 
+LATELY = timedelta(days=1)
 ENDED = frozenset({InstanceState.TERMINATING, InstanceState.TERMINATED})
 RELEASE_TRIES = 8
 """A firewall is free a little after its last machine is gone: tries of 0.5 s, doubled up to 8 s, are 40 s in all."""
@@ -65,6 +75,7 @@ async def tear_down_nodes(
     if only_db:
         await run.forget(nodes)
         return run.result(asked)
+    nodes = await run.set_foreign_aside(nodes)
     farewell = nodes if force else await run.say_goodbye(nodes)
     live = [node for node in farewell if node.state in LIVE]
     run.gone.update(node.id for node in farewell if node.state not in LIVE)
@@ -73,6 +84,13 @@ async def tear_down_nodes(
             group.start_soon(run.end, members)
     run.leftovers += await release_layouts({_firewall_of(node) for node in nodes if node.id in run.gone}, context)
     return run.result(asked)
+
+
+async def release_emptied(context: Context) -> list[OgcError]:
+    """The same for all layouts that were emptied lately: whoever did that may not have come to it."""
+    since = datetime.now(UTC) - LATELY
+    emptied = {each for each in await find_emptied(context.engine, since) if is_served(each[:2], context)}
+    return await release_layouts(emptied, context)
 
 
 async def release_layouts(layouts: Collection[Firewall], context: Context) -> list[OgcError]:
@@ -120,6 +138,23 @@ class _Teardown:
         lost = self._set_lost_aside(live, moved)
         self.gone.update(node.id for node in nodes if node not in lost)
 
+    async def set_foreign_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Nodes of other accounts than the credentials' are left as they are, scripts and all."""
+        ours: set[int] = set()
+        for members in _by_provider(nodes).values():
+            try:
+                account = await self.context.provider_of(members[0]).account()
+            except OgcError:
+                # Without credentials nothing is asked of any cloud: what needs them says so.
+                account = None
+            for node in members:
+                if node.is_foreign_to(account):
+                    error = WrongAccount(node.provider, str(node.account), str(account), [node.name])
+                    self.failures[node.id] = failure(node, error)
+                else:
+                    ours.add(node.id)
+        return [node for node in nodes if node.id in ours]
+
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
         async with Record(self.context, "teardown", self.claim.hold, nodes=len(nodes)) as record:
@@ -164,7 +199,8 @@ class _Teardown:
         """End one provider's machines, and wait until the cloud says that each is gone."""
         try:
             provider = self.context.provider_of(nodes[0])
-            nodes = self._set_doubtful_aside(await self._find_unrecorded(provider, nodes))
+            nodes = self._set_doubtful_aside(await self._find_machines(provider, nodes))
+            nodes = await self._set_unknown_aside(provider, nodes)
             waiting = await self._terminate(provider, await self._begin_end(nodes))
             await self._confirm(provider, waiting)
         except OgcError as error:
@@ -172,15 +208,31 @@ class _Teardown:
                 if node.id not in self.gone:
                     self.failures.setdefault(node.id, failure(node, error))
 
-    async def _find_unrecorded(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
-        """A launch whose reply was lost left rows without an instance id: their tokens find the machines."""
-        lost = [node for node in nodes if node.instance_id is None and node.state is not NodeState.PLANNED]
-        if not lost:
+    async def _find_machines(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """What rows do not say of their machines, the cloud does.
+
+        A launch whose reply was lost left rows without an instance id: their tokens find the machines. A release
+        before this one did not note whose the machines are: those that are shown are of the account that shows them.
+        """
+        unsure = [
+            node
+            for node in nodes
+            if node.state is not NodeState.PLANNED and (node.instance_id is None or node.account is None)
+        ]
+        if not unsure:
             return list(nodes)
-        request = describe_request(lost, owner=self.context.user.slug, scope=self.context.user.scope)
-        found = find_instances(lost, await provider.describe(request))
+        request = describe_request(unsure, owner=self.context.user.slug, scope=self.context.user.scope)
+        found = find_instances(unsure, await provider.describe(request))
         await record_instances(self.context.engine, found, self.claim.hold)
-        return [replace(node, instance_id=found[node.id].id) if node.id in found else node for node in nodes]
+        return [_with_machine(node, found[node.id]) if node.id in found else node for node in nodes]
+
+    async def _set_unknown_aside(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+        """Where nobody can say whose a machine is, not to be shown one means nothing: the node stays as it is."""
+        account = await provider.account()
+        unknown = [node for node in nodes if not _can_be_judged(node, account)]
+        for node in unknown:
+            self.failures[node.id] = failure(node, _unknown(node, account))
+        return [node for node in nodes if node not in unknown]
 
     async def _terminate(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Begin to end the machines; returns the nodes whose end is still to be confirmed."""
@@ -189,14 +241,19 @@ class _Teardown:
         if not by_instance:
             return []
         answers = await provider.terminate(list(by_instance))
+        account = await provider.account()
         ended: list[NodeSnapshot] = []
         waiting: list[NodeSnapshot] = []
         for instance_id, answer in answers.items():
             node = by_instance[instance_id]
             if isinstance(answer, ProviderError):
                 self.failures[node.id] = failure(node, answer)
+            elif judge_end(node, answer) is None:
+                waiting.append(node)
+            elif node.is_of(account):
+                ended.append(node)
             else:
-                (waiting if judge_end(node, answer) is None else ended).append(node)
+                self.failures[node.id] = failure(node, _unknown(node, account))
         await self._mark_gone(ended)
         return waiting
 
@@ -293,6 +350,28 @@ async def _release(firewall: Firewall, context: Context) -> OgcError | None:
 def judge_end(_node: NodeSnapshot, seen: Instance | None) -> Verdict:
     """Only the cloud's own "terminated" ends the wait; not being shown may be a machine too young to be seen."""
     return seen if seen is not None and seen.state is InstanceState.TERMINATED else None
+
+
+def _can_be_judged(node: NodeSnapshot, account: str | None) -> bool:
+    """That account's word on the node's machine counts, or no cloud has heard of it, or its machine answers for it.
+
+    A machine with an id that is unknown to a stranger is asked to end all the same: ids are one account's own.
+    """
+    return node.state is NodeState.PLANNED or node.is_of(account) or (account is None and node.instance_id is not None)
+
+
+def _unknown(node: NodeSnapshot, account: str | None) -> OutcomeUnknown:
+    whose = f"account {account}" if account else "the account of these credentials, which could not be learned,"
+    return OutcomeUnknown(
+        f"{node.name}: {whose} does not show its machine, and whether it was launched there is not on record, so that "
+        f"means nothing; `ogc rm {node.name} --only-db` forgets the row once you have seen that it is gone",
+        provider=node.provider,
+        operation="terminate",
+    )
+
+
+def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:
+    return replace(node, instance_id=machine.id, account=node.account or machine.account or None)
 
 
 def _firewall_of(node: NodeSnapshot) -> Firewall:

@@ -123,7 +123,7 @@ def milestone_of(event: Event) -> tuple[MilestoneKind, str] | None:
     """What a node reached by this event, and the script where it is a step's; nothing where it is no milestone."""
     match event:
         case NodeMoved(state=state):
-            return MOVES[state], ""
+            return (MOVES[state], "") if state in MOVES else None
         case NodeConnected():
             return MilestoneKind.CONNECTED, ""
         case FilesPushed():

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from ogc_async.actions.context import Context
 from ogc_async.db import Engine
 from ogc_async.db.holds import Hold
-from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, running
+from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, resumed, running
 from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.events import Events, NodeMoved
 from ogc_async.types import Instance, NodeSnapshot, NodeState
 
-__all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew"]
+__all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,15 @@ async def move(
     return await _write(ledger, nodes, Move(to=to, came_from=came_from, reason=reason))
 
 
-async def begin_launch(ledger: Ledger, nodes: Iterable[NodeSnapshot], host_key: str | None) -> list[NodeSnapshot]:
-    """Move nodes to ``launching`` before any cloud hears of them; ``host_key``: the one their machines are given."""
-    return await _write(ledger, [replace(node, host_key=host_key or node.host_key) for node in nodes], asked(host_key))
+async def begin_launch(
+    ledger: Ledger, nodes: Iterable[NodeSnapshot], host_key: str | None, account: str | None
+) -> list[NodeSnapshot]:
+    """Move nodes to ``launching`` before any cloud hears of them.
+
+    ``host_key`` is the one that their machines are given, ``account`` the one that is asked for them, where known.
+    """
+    begun = [replace(node, host_key=host_key or node.host_key, account=account or node.account) for node in nodes]
+    return await _write(ledger, begun, asked(host_key, account))
 
 
 async def renew(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> list[NodeSnapshot]:
@@ -64,6 +70,11 @@ async def renew(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> list[NodeSnaps
 async def adopt(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
     """Move nodes whose launch broke off to ``launching``, with the machines that came of it, by node id."""
     return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], adopted(machines))
+
+
+async def resume(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
+    """Move stopped nodes to ``running``, with the addresses that their machines came back with, by node id."""
+    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], resumed(machines))
 
 
 async def arrive(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
@@ -93,6 +104,7 @@ def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:
     return replace(
         node,
         instance_id=machine.id,
+        account=node.account or machine.account or None,
         zone=machine.zone or None,
         public_ip=machine.public_ip,
         private_ip=machine.private_ip,

@@ -11,7 +11,15 @@ import anyio
 
 from ogc_async.actions.context import Context
 from ogc_async.aio.gather import unwrapped_group
-from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, ProviderError
+from ogc_async.errors import (
+    DeadlineExceeded,
+    InstanceDied,
+    InstanceStopped,
+    NoCapacity,
+    OgcError,
+    OutcomeUnknown,
+    ProviderError,
+)
 from ogc_async.plan import find_instances
 from ogc_async.providers.base import Provider
 from ogc_async.types import DescribeRequest, Instance, InstanceState, NodeSnapshot
@@ -24,6 +32,11 @@ Settle = Callable[[Mapping[int, Instance]], Awaitable[None]]
 
 SLOWEST = 2.5
 """Intervals between two descriptions at most, while nothing that is waited for has happened yet."""
+REFUSALS = 3
+"""Descriptions that the cloud refuses, one after the other, before nobody waits for another: EC2 refuses one now and
+then that its caller may well ask for (https://github.com/hashicorp/terraform/issues/6566)."""
+ADDRESS_S = 20.0
+"""How long a machine may run before its network has given it the public address that its layout wants."""
 PATIENCE = 0.25
 """Of the time waited so far: news that took 8 s to come may as well be heard of 2 s later, but not news of 0.1 s."""
 
@@ -44,6 +57,9 @@ class Watch:
     ``settle`` is given all instances of one tick that are done, by node id, before their waiters hear of it: so a
     group's rows are written in one statement. :meth:`run` goes on until it is cancelled, and asks nothing while
     nobody waits.
+
+    Whoever's time is over while a description shows their machine hears ``DeadlineExceeded``; while none does, or the
+    cloud refuses to describe, ``OutcomeUnknown``: what is not seen has not failed.
     """
 
     def __init__(
@@ -59,6 +75,7 @@ class Watch:
         self._has_waiters = asyncio.Event()
         self._since = 0.0
         self._has_news = False
+        self._refusals = 0
 
     async def wait(self, nodes: Iterable[NodeSnapshot], timeout_s: float) -> dict[int, Instance | OgcError]:
         """Wait until each node is judged: its instance or an error, by node id."""
@@ -89,13 +106,16 @@ class Watch:
         waiting = dict(self._waiters)
         if not waiting:
             return
+        nodes = [waiter.node for waiter in waiting.values()]
         try:
-            nodes = [waiter.node for waiter in waiting.values()]
-            request = describe_request(nodes, owner=self._owner, scope=self._scope)
-            seen = await self._provider.describe(replace(request, is_patient=True))
+            seen = await self._provider.describe(self._request(waiting.values()))
         except ProviderError as error:
-            self._answer(waiting, dict.fromkeys(waiting, error) if not error.retryable else {})
+            self._refusals += not error.retryable
+            is_over = self._refusals >= REFUSALS
+            unknown = {node_id: self._unseen(waiter.node, error) for node_id, waiter in waiting.items()}
+            self._answer(waiting, unknown if is_over else {}, unknown)
             return
+        self._refusals = 0
         found = find_instances(nodes, seen)
         verdicts = {node_id: self._judge(waiter.node, found.get(node_id)) for node_id, waiter in waiting.items()}
         done = {node_id: verdict for node_id, verdict in verdicts.items() if verdict is not None}
@@ -105,17 +125,48 @@ class Watch:
                 await self._settle(settled)
         except OgcError as error:
             done = dict.fromkeys(done, error)
-        self._answer(waiting, done)
+        late = {
+            node_id: self._late(waiter.node) if node_id in found else self._unseen(waiter.node, None)
+            for node_id, waiter in waiting.items()
+        }
+        self._answer(waiting, done, late)
 
-    def _answer(self, waiting: Mapping[int, _Waiter], done: Mapping[int, Instance | OgcError]) -> None:
+    def _request(self, waiters: Iterable[_Waiter]) -> DescribeRequest:
+        """Whoever hears that time is over hears whether the machine still boots, which costs a longer reply."""
+        waiters = list(waiters)
+        now = asyncio.get_running_loop().time()
+        request = describe_request([each.node for each in waiters], owner=self._owner, scope=self._scope)
+        return replace(request, is_patient=all(now <= each.deadline for each in waiters))
+
+    def _late(self, node: NodeSnapshot) -> OgcError:
+        return DeadlineExceeded(
+            f"{node.name}: {self._provider.name} {self._provider.region} did not get there in time; "
+            "the machine is still on record, `ogc ls` shows it"
+        )
+
+    def _unseen(self, node: NodeSnapshot, error: ProviderError | None) -> OgcError:
+        why = str(error) if error is not None else "no description shows it"
+        machine = f"its machine ({node.instance_id})" if node.instance_id else "a machine of its launch"
+        return OutcomeUnknown(
+            f"{node.name}: {machine} may exist, and what became of it is not known: {why}; the node stays on record: "
+            f"`ogc sync` goes on with it, `ogc rm {node.name}` ends it",
+            provider=self._provider.name,
+            operation="describe",
+            code=error.code if error is not None else "",
+        )
+
+    def _answer(
+        self,
+        waiting: Mapping[int, _Waiter],
+        done: Mapping[int, Instance | OgcError],
+        late: Mapping[int, OgcError],
+    ) -> None:
+        """``late`` is what those hear whose time is over."""
         now = asyncio.get_running_loop().time()
         for node_id, waiter in waiting.items():
             verdict = done.get(node_id)
             if verdict is None and now > waiter.deadline:
-                verdict = DeadlineExceeded(
-                    f"{waiter.node.name}: {self._provider.name} {self._provider.region} did not get there in time; "
-                    "the machine is still on record, `ogc ls` shows it"
-                )
+                verdict = late[node_id]
             if verdict is not None:
                 self._waiters.pop(node_id, None)
                 if not waiter.answer.done():
@@ -152,23 +203,48 @@ def until_tick_s(now_s: float, interval_s: float, pause: float) -> float:
     return interval_s - now_s % interval_s + interval_s * (round(pause / interval_s) - 1)
 
 
-def judge_boot(provider: Provider, node: NodeSnapshot, seen: Instance | None) -> Verdict:
-    """Running with an address is done; gone is an error; anything else, and not yet visible, waits on."""
-    if seen is None:
-        return None
-    if seen.error is not None:
-        return seen.error
-    if seen.state.is_gone or seen.state in (InstanceState.STOPPING, InstanceState.STOPPED):
-        kind = NoCapacity if "InsufficientInstanceCapacity" in seen.reason else InstanceDied
-        return kind(
-            f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
-            provider=provider.name,
-            operation="launch",
-            code=seen.reason.split(":")[0],
-        )
-    if seen.state is InstanceState.RUNNING and (seen.public_ip or seen.private_ip):
-        return seen
-    return None
+class BootJudge:
+    """Running with an address is done; gone is an error; anything else, and not yet visible, waits on.
+
+    A machine that is to have a public address is waited for a little longer where it runs without one.
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._running_since: dict[str, float] = {}
+
+    def __call__(self, node: NodeSnapshot, seen: Instance | None) -> Verdict:
+        """What is to be heard of the node now."""
+        if seen is None:
+            return None
+        if seen.error is not None:
+            return seen.error
+        if seen.state.is_gone or seen.state in (InstanceState.STOPPING, InstanceState.STOPPED):
+            return died(self._provider.name, node, seen)
+        if seen.state is not InstanceState.RUNNING or not (seen.public_ip or seen.private_ip):
+            return None
+        if not wants_public(node) or seen.public_ip:
+            return seen
+        now = asyncio.get_running_loop().time()
+        since = self._running_since.setdefault(seen.id, now)
+        return seen if now - since >= ADDRESS_S else None
+
+
+def died(provider: str, node: NodeSnapshot, seen: Instance) -> ProviderError:
+    """Why a machine did not come up. EC2's own trouble (codes that begin with ``Server.``) is not the next offer's."""
+    is_cloud_trouble = seen.state.is_gone and seen.reason.startswith("Server.")
+    kind = NoCapacity if is_cloud_trouble else InstanceDied if seen.state.is_gone else InstanceStopped
+    return kind(
+        f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
+        provider=provider,
+        operation="launch",
+        code=seen.reason.split(":")[0],
+    )
+
+
+def wants_public(node: NodeSnapshot) -> bool:
+    """Its layout says that it is reached from outside, as layouts do that say nothing of it."""
+    return bool(node.spec.get("address", "public") == "public")
 
 
 def describe_request(nodes: Iterable[NodeSnapshot], *, owner: str, scope: str) -> DescribeRequest:

@@ -78,7 +78,7 @@ def plan(files: Sequence[Path]) -> int:
     """What a sync would do."""
     default_app().spec = SpecLoader.load(list(files))
     found = actions.plan()
-    return answer(report.plan_json(found), lambda: show.sync_plan(found))
+    return answer(report.plan_json(found), lambda: show.sync_plan(found), ok=not found.doubts)
 
 
 def sync(files: Sequence[Path], *, with_deploy: bool, yes: bool) -> int:

@@ -11,6 +11,7 @@ from ogc_async.db.results import ActionSnapshot
 from ogc_async.types import (
     Change,
     DeployResult,
+    Doubt,
     LaunchResult,
     Milestone,
     NodeFailure,
@@ -90,7 +91,11 @@ def change_json(change: Change) -> Json:
 
 def launch_json(result: LaunchResult) -> Json:
     """What came of a launch."""
-    return {"launched": list(result), "failures": [failure_json(each) for each in result.failures]}
+    return {
+        "launched": list(result),
+        "failures": [failure_json(each) for each in result.failures],
+        "warnings": [failure_json(each) for each in result.warnings],
+    }
 
 
 def teardown_json(result: TeardownResult) -> Json:
@@ -104,7 +109,15 @@ def teardown_json(result: TeardownResult) -> Json:
 
 def plan_json(plan: SyncPlan) -> Json:
     """What a sync would do."""
-    return {"changes": [change_json(each) for each in plan.changes], "busy": [node.name for node in plan.busy]}
+    return {
+        "changes": [change_json(each) for each in plan.changes],
+        "busy": [node.name for node in plan.busy],
+        "doubts": [failure_json(_failure(each)) for each in plan.doubts],
+    }
+
+
+def _failure(doubt: Doubt) -> NodeFailure:
+    return NodeFailure(doubt.node.layout, doubt.node.id, doubt.node.name, doubt.error)
 
 
 def sync_json(result: SyncResult) -> Json:

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from ogc_async import actions
-from ogc_async.actions.context import default_app
-from ogc_async.errors import AmbiguousNode, NothingMatched, NotRunning, SettingsError, UnknownNode
+from ogc_async.actions.context import default_app, not_running
+from ogc_async.errors import AmbiguousNode, NothingMatched, SettingsError, UnknownNode
 from ogc_async.types import NodeSnapshot, NodeState
 
 RANGE = re.compile(r"(\d+)-(\d+)")
@@ -60,7 +60,7 @@ def find_nodes(selection: Selection, states: Collection[NodeState]) -> list[Node
         for word in unknown.missing:
             known = matches(str(word), elsewhere)
             if len(known) == 1 and wanted == {NodeState.RUNNING}:
-                raise NotRunning(known[0].name, known[0].state) from None
+                raise not_running(known[0]) from None
             if known:
                 said = f"{known[0].name} is {known[0].state}" if len(known) == 1 else f"nodes of {word!r} are elsewhere"
                 raise NothingMatched(f"{said}, not {' or '.join(sorted(wanted))}; `ogc ls --all` shows it") from None

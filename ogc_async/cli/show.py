@@ -16,6 +16,7 @@ from ogc_async.cli.voice import complain, err, line, out
 from ogc_async.types import (
     Change,
     DeployResult,
+    Doubt,
     LaunchResult,
     NodeFailure,
     NodeSnapshot,
@@ -66,7 +67,7 @@ def counts(
 def launch_result(result: LaunchResult) -> None:
     """How many came up, and why others did not."""
     line(f"launched {len(result)} of {len(result) + len(result.failures)} nodes")
-    failures(result.failures)
+    failures([*result.failures, *result.warnings])
 
 
 def deploy_results(results: Sequence[DeployResult], layouts: Mapping[int, str]) -> None:
@@ -139,8 +140,14 @@ def sync_plan(plan: SyncPlan) -> None:
         line(f"{kind}: {what}" + (f" ({reason})" if reason else ""))
     for node in plan.busy:
         line(f"leave alone: {node.name} (a process works on it)")
-    if not plan.changes:
+    doubts(plan.doubts)
+    if not plan.changes and not plan.doubts:
         line("cloud, database and spec agree, nothing to do")
+
+
+def doubts(found: Iterable[Doubt]) -> None:
+    """Nodes that nothing can be said of, each reason once."""
+    failures(NodeFailure(each.node.layout, each.node.id, each.node.name, each.error) for each in found)
 
 
 def sync_result(result: SyncResult) -> None:

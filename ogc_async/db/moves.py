@@ -46,20 +46,28 @@ class Place:
     zone: str | None
 
 
-def asked(host_key: str | None = None) -> Move:
-    """From ``planned`` to ``launching``, before a cloud hears of it, with the host key that machines are given."""
-    known = {} if host_key is None else {"host_key": host_key}
-    return Move(to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}, shared=known)
+def asked(host_key: str | None = None, account: str | None = None) -> Move:
+    """From ``planned`` to ``launching``, before a cloud hears of it: with the host key that machines are given, and
+    the account that is asked.
+    """
+    known = {"host_key": host_key, "account": account}
+    shared = {name: value for name, value in known.items() if value is not None}
+    return Move(to=NodeState.LAUNCHING, came_from={NodeState.PLANNED}, shared=shared)
 
 
 def adopted(machines: Mapping[int, Instance]) -> Move:
-    """To ``launching``, with the machines that came of a launch that broke off, by node id."""
-    return Move(to=NodeState.LAUNCHING, came_from=UNBOOTED, own=_machines(machines))
+    """To ``launching``, with the machines that came of a launch that broke off, or are there after all, by node id."""
+    return Move(to=NodeState.LAUNCHING, came_from=UNBOOTED | {NodeState.LOST}, own=_machines(machines))
 
 
 def running(machines: Mapping[int, Instance]) -> Move:
     """From ``launching`` to ``running``, with the machines and their addresses, by node id."""
     return Move(to=NodeState.RUNNING, came_from={NodeState.LAUNCHING}, own=_machines(machines))
+
+
+def resumed(machines: Mapping[int, Instance]) -> Move:
+    """From ``stopped`` to ``running``, with the addresses that the machines came back with, by node id."""
+    return Move(to=NodeState.RUNNING, came_from={NodeState.STOPPED}, own=_machines(machines))
 
 
 def renewed(batches: Mapping[int, Place]) -> Move:

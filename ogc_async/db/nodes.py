@@ -173,6 +173,16 @@ async def find_forgotten(engine: Engine, instance_ids: Collection[str]) -> set[s
     return found
 
 
+async def find_lost(engine: Engine, instance_ids: Collection[str]) -> list[NodeSnapshot]:
+    """The nodes that were marked lost, and whose machines these are."""
+    found: list[NodeSnapshot] = []
+    async with engine.reading() as connection:
+        for chunk in chunks(sorted(instance_ids)):
+            of_these = NODES_IN_ORDER.where(Node.instance_id.in_(chunk), Node.state == NodeState.LOST)
+            found += _snapshots((await connection.execute(of_these)).mappings())
+    return found
+
+
 async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapshot]:
     """The nodes with these ids, in the order asked. Raises ``UnknownNode`` with all ids that no node has."""
     found: dict[int, NodeSnapshot] = {}
@@ -189,11 +199,16 @@ async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapsho
 async def update_each(
     connection: AsyncConnection, values: Mapping[int, Mapping[str, Any]], *where: ColumnElement[bool]
 ) -> None:
-    """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves."""
+    """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves.
+
+    An account that is on record stays: a machine has one owner for all of its life.
+    """
     rows = [{"node_id": node_id, **values[node_id]} for node_id in sorted(values)]
     if rows:
         table = Node.__table__
         sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "node_id"}
+        if "account" in sets:
+            sets["account"] = func.coalesce(table.c.account, sets["account"])
         sets["updated_at"] = database_now()
         found = update(table).where(table.c.id == bindparam("node_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
         await connection.execute(found.values(sets), rows)
@@ -207,6 +222,7 @@ def machine_values(instance: Instance) -> dict[str, Any]:
         "public_ip": instance.public_ip,
         "private_ip": instance.private_ip,
         "launched_at": instance.launched_at,
+        "account": instance.account or None,
     }
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ogc_async.spec import Layout
-from ogc_async.types import Instance, NodeSnapshot, NodeState
+from ogc_async.types import Instance, InstanceState, NodeSnapshot, NodeState
 from ogc_async.types.launch import TAG_LAYOUT
-from ogc_async.types.sync import Change, ChangeKind, SyncPlan
+from ogc_async.types.sync import Change, ChangeKind, Doubt, SyncPlan
 
 ORDER = tuple(ChangeKind)
+ENDING = frozenset({ChangeKind.LOSE, ChangeKind.FAIL, ChangeKind.FINISH})
+"""Changes after which a node counts for no scale."""
+STILL = frozenset({InstanceState.STOPPING, InstanceState.STOPPED})
+
+Place = tuple[str, str]
+"""A provider's name and a region."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +33,30 @@ class Found:
 class World:
     """One look at everything: the cloud's list is older than the rows, so that every machine in it has had its row.
 
-    ``forgotten`` are ids of machines that were left alone on purpose; ``settle`` is how long a machine may not be
-    visible after its launch.
+    ``accounts`` are those that were listed, by place (``None``: it could not be learned which). ``looked_up`` are
+    machines that no list shows, asked for by their own ids; one that is absent there could not be asked for.
+    ``forgotten`` are ids of machines that were left alone on purpose; ``lost`` are nodes that were marked so although
+    a list shows their machines; ``settle`` is how long a machine may not be visible after its launch.
     """
 
     now: datetime
     settle: timedelta
     nodes: Sequence[NodeSnapshot]
     machines: Sequence[Found]
+    accounts: Mapping[Place, str | None] = field(default_factory=dict)
+    looked_up: Mapping[str, Instance] = field(default_factory=dict)
     forgotten: Collection[str] = ()
+    lost: Sequence[NodeSnapshot] = ()
+
+    def account_of(self, node: NodeSnapshot) -> str | None:
+        """The account that was asked about the node's place."""
+        return self.accounts.get((node.provider, node.region))
+
+    def instances(self) -> dict[int, Instance]:
+        """Which machine is which node's. One that no list shows is there where it is when asked for by itself."""
+        seen = {key: each for key, each in self.looked_up.items() if not each.state.is_gone}
+        seen |= {each.instance.id: each.instance for each in self.machines}
+        return find_instances((*self.nodes, *self.lost), seen)
 
 
 def find_instances(nodes: Iterable[NodeSnapshot], seen: Mapping[str, Instance]) -> dict[int, Instance]:
@@ -53,43 +74,109 @@ def find_instances(nodes: Iterable[NodeSnapshot], seen: Mapping[str, Instance]) 
 
 def doubtful(world: World) -> list[NodeSnapshot]:
     """Nodes whose launch call is so recent that a machine of theirs may not be visible yet: look again later."""
-    found = _found(world)
+    found = world.instances()
     return [
         node
         for node in world.nodes
         if (node.state is NodeState.LAUNCHING or (node.state is NodeState.TERMINATING and node.instance_id is None))
         and node.id not in found
         and not node.is_held(world.now)
+        and not node.is_foreign_to(world.account_of(node))
         and node.heard_of_at is not None
         and world.now - node.heard_of_at < world.settle
     ]
 
 
+def absent(world: World) -> list[NodeSnapshot]:
+    """Nodes whose machines the list of their own account should show, and does not: to be asked for one by one."""
+    found = world.instances()
+    return [
+        node
+        for node in world.nodes
+        if node.instance_id
+        and node.id not in found
+        and node.state is not NodeState.TERMINATING
+        and not node.is_held(world.now)
+        and node.is_of(world.account_of(node))
+    ]
+
+
 def find_changes(world: World, layouts: Iterable[Layout] = (), regions: Mapping[str, str] | None = None) -> SyncPlan:
     """Everything that is to be done, scale included for ``layouts``; ``regions`` are those of layouts by name."""
-    found = _found(world)
+    found = world.instances()
     busy = [node for node in world.nodes if node.is_held(world.now)]
-    changes = [
-        change
-        for node in world.nodes
-        if not node.is_held(world.now) and (change := _recovery(node, found.get(node.id))) is not None
-    ]
+    verdicts = [_recovery(world, node, found.get(node.id)) for node in world.nodes if not node.is_held(world.now)]
+    revived = [(node, found[node.id]) for node in world.lost if node.id in found]
+    changes = [each for each in verdicts if isinstance(each, Change)]
+    changes += [_change(ChangeKind.ADOPT, node, machine, "its machine is there after all") for node, machine in revived]
     changes += _leaks(world, found)
-    gone = {change.node_id for change in changes if change.kind is not ChangeKind.ADOPT}
-    staying = [node for node in world.nodes if node.id not in gone and node.state is not NodeState.TERMINATING]
+    doubts = [each for each in verdicts if isinstance(each, Doubt)]
+    gone = {change.node_id for change in changes if change.kind in ENDING}
+    staying = [
+        node
+        for node in (*world.nodes, *(node for node, _ in revived))
+        if node.id not in gone and node.state is not NodeState.TERMINATING
+    ]
+    # How many a layout has cannot be told where some are another account's.
+    elsewhere = {node.layout for node in world.nodes if node.is_foreign_to(world.account_of(node))}
+    doubtful_ids = {doubt.node.id for doubt in doubts}
     for layout in layouts:
-        changes += _scaling(layout, (regions or {}).get(layout.name, ""), staying, world.now)
-    return SyncPlan(tuple(sorted(changes, key=_place)), tuple(busy))
+        if layout.name not in elsewhere:
+            region = (regions or {}).get(layout.name, "")
+            changes += _scaling(layout, region, staying, world.now, doubtful_ids)
+    return SyncPlan(tuple(sorted(changes, key=_place)), tuple(busy), tuple(doubts))
 
 
-def _recovery(node: NodeSnapshot, instance: Instance | None) -> Change | None:
+def _recovery(world: World, node: NodeSnapshot, instance: Instance | None) -> Change | Doubt | None:
+    account = world.account_of(node)
+    if node.is_foreign_to(account):
+        return Doubt(node, account, "another account's")
     if node.state is NodeState.TERMINATING:
         return _change(ChangeKind.FINISH, node, instance)
     if instance is not None:
-        return None if node.state is NodeState.RUNNING else _change(ChangeKind.ADOPT, node, instance)
-    if node.state is NodeState.RUNNING:
+        return _as_shown(node, instance)
+    if node.state is NodeState.PLANNED:
+        return _change(ChangeKind.FAIL, node, None, "no machine came of its launch, which broke off")
+    return _as_absent(world, node, account)
+
+
+def _as_shown(node: NodeSnapshot, instance: Instance) -> Change | None:
+    match node.state:
+        case NodeState.RUNNING if instance.state in STILL:
+            return _change(ChangeKind.HALT, node, instance, f"{instance.id} is {instance.state}")
+        case NodeState.RUNNING if instance.state is InstanceState.RUNNING and _has_moved(node, instance):
+            return _change(ChangeKind.READDRESS, node, instance, f"now {instance.public_ip or instance.private_ip}")
+        case NodeState.STOPPED if instance.state is InstanceState.RUNNING:
+            return _change(ChangeKind.RESUME, node, instance, f"{instance.id} was started again")
+        case NodeState.RUNNING | NodeState.STOPPED:
+            return None
+        case _:
+            return _change(ChangeKind.ADOPT, node, instance)
+
+
+def _as_absent(world: World, node: NodeSnapshot, account: str | None) -> Change | Doubt:
+    """No list shows its machine, which means something only where its own account was asked, twice."""
+    if not node.is_of(account):
+        whose = (
+            "it is not on record whose it is" if node.account is None else "whose list that was could not be learned"
+        )
+        return Doubt(node, account, f"no list shows its machine, and {whose}; {_way_out(node)}")
+    if node.instance_id is None:
+        return _change(ChangeKind.FAIL, node, None, "no machine came of its launch, which broke off")
+    looked_up = world.looked_up.get(node.instance_id)
+    if looked_up is None:
+        return Doubt(node, account, f"no list shows {node.instance_id}, and it could not be asked for by itself")
+    if node.state in (NodeState.RUNNING, NodeState.STOPPED):
         return _change(ChangeKind.LOSE, node, None, f"{node.instance_id} is not there any more")
-    return _change(ChangeKind.FAIL, node, None, "no machine came of its launch, which broke off")
+    return _change(ChangeKind.FAIL, node, None, f"{node.instance_id}, which its launch made, is not there any more")
+
+
+def _has_moved(node: NodeSnapshot, instance: Instance) -> bool:
+    return (node.public_ip, node.private_ip) != (instance.public_ip, instance.private_ip)
+
+
+def _way_out(node: NodeSnapshot) -> str:
+    return f"`ogc rm {node.name} --only-db` forgets the row once you have seen that it is gone"
 
 
 def _leaks(world: World, found: Mapping[int, Instance]) -> list[Change]:
@@ -110,15 +197,17 @@ def _leaks(world: World, found: Mapping[int, Instance]) -> list[Change]:
     ]
 
 
-def _scaling(layout: Layout, region: str, staying: Sequence[NodeSnapshot], now: datetime) -> list[Change]:
+def _scaling(
+    layout: Layout, region: str, staying: Sequence[NodeSnapshot], now: datetime, doubtful_ids: Collection[int]
+) -> list[Change]:
     mine = sorted((node for node in staying if node.layout == layout.name), key=lambda node: node.id)
     missing = layout.scale - len(mine)
     if missing >= 0:
         reason = f"scale {layout.scale}, {len(mine)} there"
         add = Change(kind=ChangeKind.ADD, layout=layout.name, provider=layout.provider, region=region, reason=reason)
         return [add] * missing
-    # The youngest go first; what somebody works on stays.
-    free = [node for node in mine if not node.is_held(now)]
+    # The youngest go first; what somebody works on stays, and what nothing is known of.
+    free = [node for node in mine if not node.is_held(now) and node.id not in doubtful_ids]
     reason = f"scale {layout.scale}, {len(mine)} there"
     return [_change(ChangeKind.REMOVE, node, None, reason) for node in free[missing:]]
 
@@ -134,10 +223,6 @@ def _change(kind: ChangeKind, node: NodeSnapshot, instance: Instance | None, rea
         instance_id=instance.id if instance is not None else node.instance_id or "",
         reason=reason,
     )
-
-
-def _found(world: World) -> dict[int, Instance]:
-    return find_instances(world.nodes, {each.instance.id: each.instance for each in world.machines})
 
 
 def _place(change: Change) -> tuple[int, str, int, str]:

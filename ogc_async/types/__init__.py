@@ -21,7 +21,7 @@ from ogc_async.types.result import (
     TeardownResult,
     UpResult,
 )
-from ogc_async.types.sync import Change, ChangeKind, SyncPlan, SyncResult
+from ogc_async.types.sync import Change, ChangeKind, Doubt, SyncPlan, SyncResult
 from ogc_async.types.timeline import Milestone, MilestoneKind
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "ChangeKind",
     "DeployResult",
     "DescribeRequest",
+    "Doubt",
     "HostKey",
     "Instance",
     "InstanceState",

@@ -78,6 +78,14 @@ class NodeSnapshot:
     read_at: datetime | None = field(default=None, compare=False)
     """When this was read, by the database's clock, as all of these times."""
 
+    def is_of(self, account: str | None) -> bool:
+        """That account launched its machine, for certain: what it shows, or does not show, is the truth about it."""
+        return account is not None and self.account == account
+
+    def is_foreign_to(self, account: str | None) -> bool:
+        """Another account than that one launched its machine, for certain."""
+        return None not in (account, self.account) and self.account != account
+
     @property
     def heard_of_at(self) -> datetime | None:
         """Latest moment at which a launch call for this node can still have been sent.

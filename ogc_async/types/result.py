@@ -59,14 +59,19 @@ class LaunchResult(NodeIds):
     """The ids of the nodes that came up, in the spec's order.
 
     ``pending`` are those that were still booting when as many ran as a layout's ``min-ready`` says: `sync` goes on
-    with them.
+    with them. ``warnings`` tell of nodes that came up, and not as their layouts want them.
     """
 
     def __init__(
-        self, node_ids: Iterable[int] = (), failures: Iterable[NodeFailure] = (), pending: Iterable[int] = ()
+        self,
+        node_ids: Iterable[int] = (),
+        failures: Iterable[NodeFailure] = (),
+        pending: Iterable[int] = (),
+        warnings: Iterable[NodeFailure] = (),
     ) -> None:
         super().__init__(node_ids, failures)
         self.pending = tuple(pending)
+        self.warnings = tuple(warnings)
 
 
 class TeardownResult(NodeIds):
@@ -88,7 +93,8 @@ class TeardownResult(NodeIds):
 class UpResult(NodeIds):
     """The ids of the nodes that came up, in the spec's order, and ``deployed``: how each of them was deployed to.
 
-    ``pending`` is as a launch tells it: nodes that still booted, and were not deployed to.
+    ``pending`` and ``warnings`` are as a launch tells them: nodes that still booted, and were not deployed to; nodes
+    that came up, and not as their layouts want them.
     """
 
     def __init__(
@@ -97,10 +103,12 @@ class UpResult(NodeIds):
         failures: Iterable[NodeFailure] = (),
         deployed: Iterable[DeployResult] = (),
         pending: Iterable[int] = (),
+        warnings: Iterable[NodeFailure] = (),
     ) -> None:
         super().__init__(node_ids, failures)
         self.deployed = tuple(deployed)
         self.pending = tuple(pending)
+        self.warnings = tuple(warnings)
 
     @property
     def ok(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from ogc_async.errors import OgcError
+from ogc_async.errors import OgcError, OutcomeUnknown, WrongAccount
 from ogc_async.types.node import NodeSnapshot
 from ogc_async.types.result import LaunchResult, NodeFailure, TeardownResult
 
@@ -15,6 +15,12 @@ class ChangeKind(StrEnum):
 
     ADOPT = "adopt"
     """A machine that came up, or is about to, under a node that nobody waits for any more."""
+    HALT = "mark stopped"
+    """A node whose machine somebody stopped."""
+    RESUME = "mark running"
+    """A stopped node whose machine somebody started again."""
+    READDRESS = "note address"
+    """A running node whose machine has other addresses than are on record."""
     FINISH = "finish teardown"
     """A teardown that broke off."""
     LOSE = "mark lost"
@@ -48,11 +54,37 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A node of whose machine nothing is known for certain; ``account`` is the one that was asked."""
+
+    node: NodeSnapshot
+    account: str | None
+    reason: str
+
+    @property
+    def is_foreign(self) -> bool:
+        """Another account launched it."""
+        return self.node.is_foreign_to(self.account)
+
+    @property
+    def error(self) -> OgcError:
+        """Why nothing is done about the node."""
+        node = self.node
+        if self.is_foreign:
+            return WrongAccount(node.provider, str(node.account), str(self.account), [node.name])
+        return OutcomeUnknown(f"{node.name}: {self.reason}", provider=node.provider, operation="sync")
+
+
+@dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """The changes, in the order of their kinds; ``busy`` are nodes that a living process works on."""
+    """The changes, in the order of their kinds; ``busy`` are nodes that a living process works on.
+
+    ``doubts`` are nodes that are left as they are, since the cloud's word on them could not be had.
+    """
 
     changes: tuple[Change, ...] = ()
     busy: tuple[NodeSnapshot, ...] = field(default=(), compare=False)
+    doubts: tuple[Doubt, ...] = field(default=(), compare=False)
 
     def of(self, *kinds: ChangeKind) -> tuple[Change, ...]:
         """The changes of these kinds."""

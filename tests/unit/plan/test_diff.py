@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ogc_async.plan import Found, World, doubtful, find_changes
+from ogc_async.errors import OutcomeUnknown, WrongAccount
+from ogc_async.plan import Found, World, absent, doubtful, find_changes
 from ogc_async.spec import Layout
 from ogc_async.types import ChangeKind, Instance, InstanceState, NodeSnapshot, NodeState, SyncPlan
 
@@ -15,6 +16,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SETTLE = timedelta(seconds=60)
 LONG_AGO = NOW - timedelta(hours=1)
 JUST_NOW = NOW - timedelta(seconds=10)
+OURS, THEIRS = "111111111111", "222222222222"
 
 
 def node(number: int, state: NodeState = NodeState.RUNNING, **values: Any) -> NodeSnapshot:
@@ -30,6 +32,7 @@ def node(number: int, state: NodeState = NodeState.RUNNING, **values: Any) -> No
         "launch_index": number,
         "instance_id": f"i-{number}",
         "updated_at": LONG_AGO,
+        "account": OURS,
     }
     return NodeSnapshot(**(given | values))
 
@@ -45,8 +48,19 @@ def machine(number: int, **values: Any) -> Found:
     return Found(provider="aws", region="us-east-2", instance=Instance(**(given | values)))
 
 
-def world(nodes: list[NodeSnapshot], machines: list[Found], **values: Any) -> World:
-    return World(now=NOW, settle=SETTLE, nodes=nodes, machines=machines, **values)
+def world(nodes: list[NodeSnapshot], machines: list[Found], *, account: str | None = OURS, **values: Any) -> World:
+    """What one list showed; of what it does not show, the cloud says that it is gone, unless told otherwise."""
+    gone = {str(each.instance_id): ended(str(each.instance_id)) for each in nodes if each.instance_id}
+    shown = {each.instance.id for each in machines}
+    given: dict[str, Any] = {
+        "accounts": {("aws", "us-east-2"): account},
+        "looked_up": {key: each for key, each in gone.items() if key not in shown},
+    }
+    return World(now=NOW, settle=SETTLE, nodes=nodes, machines=machines, **(given | values))
+
+
+def ended(instance_id: str, state: InstanceState = InstanceState.TERMINATED) -> Instance:
+    return Instance(id=instance_id, state=state, token="", launch_index=0)
 
 
 def layout(scale: int) -> Layout:
@@ -90,6 +104,80 @@ def test_each_state_that_a_dead_process_may_leave_has_its_way_out(
     state: NodeState, values: dict[str, Any], machines: list[Found], expected: list[tuple[ChangeKind, int, str]]
 ) -> None:
     assert shown(find_changes(world([node(1, state, **values)], machines))) == expected
+
+
+@pytest.mark.parametrize(
+    "state", [NodeState.LAUNCHING, NodeState.RUNNING, NodeState.STOPPED, NodeState.TERMINATING, NodeState.PLANNED]
+)
+@pytest.mark.parametrize("machines", [[], [machine(1)]])
+def test_another_accounts_word_changes_nothing_and_fills_no_scale(state: NodeState, machines: list[Found]) -> None:
+    theirs = node(1, state, account=THEIRS)
+    plan = find_changes(world([theirs, node(2)], [*machines, machine(2)]), [layout(5)])
+    assert not [change for change in plan.changes if change.kind is not ChangeKind.REAP]
+    (doubt,) = plan.doubts
+    assert isinstance(doubt.error, WrongAccount)
+    assert OURS in str(doubt.error)
+    assert THEIRS in str(doubt.error)
+    assert not find_changes(world([theirs], [machine(1)]), [layout(0)]).changes, "a machine with a row is no leak"
+
+
+@pytest.mark.parametrize("state", [NodeState.LAUNCHING, NodeState.RUNNING, NodeState.STOPPED])
+@pytest.mark.parametrize(
+    ("row", "listed"),
+    [(None, OURS), (None, None), (OURS, None)],
+    ids=["old row", "nothing known", "no account learned"],
+)
+def test_what_is_not_shown_by_its_own_account_for_certain_is_not_gone(
+    state: NodeState, row: str | None, listed: str | None
+) -> None:
+    plan = find_changes(world([node(1, state, account=row)], [], account=listed), [layout(1)])
+    assert not plan.changes, "it counts for the scale, too"
+    (doubt,) = plan.doubts
+    assert isinstance(doubt.error, OutcomeUnknown)
+    shows = find_changes(world([node(1, state, account=row)], [machine(1)], account=listed), [layout(1)])
+    assert not shows.doubts, "what is shown is there, whoever shows it"
+
+
+@pytest.mark.parametrize("state", [NodeState.LAUNCHING, NodeState.RUNNING, NodeState.STOPPED])
+def test_a_list_alone_loses_no_machine(state: NodeState) -> None:
+    one = node(1, state)
+    assert absent(world([one], [])) == [one]
+    assert absent(world([one], [machine(1)])) == []
+    unheard = find_changes(world([one], [], looked_up={}), [layout(1)])
+    assert not unheard.changes
+    assert "could not be asked for" in str(unheard.doubts[0].error)
+    there = find_changes(world([one], [], looked_up={"i-1": machine(1).instance}), [layout(1)])
+    assert not there.doubts
+    assert not there.of(ChangeKind.LOSE, ChangeKind.FAIL, ChangeKind.ADD)
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "expected"),
+    [
+        (NodeState.RUNNING, {"state": InstanceState.STOPPED}, [ChangeKind.HALT]),
+        (NodeState.RUNNING, {"state": InstanceState.STOPPING}, [ChangeKind.HALT]),
+        (NodeState.RUNNING, {"public_ip": "203.0.113.9"}, [ChangeKind.READDRESS]),
+        (NodeState.RUNNING, {"private_ip": "10.0.0.9"}, [ChangeKind.READDRESS]),
+        (NodeState.RUNNING, {"state": InstanceState.PENDING}, []),
+        (NodeState.STOPPED, {"state": InstanceState.STOPPED}, []),
+        (NodeState.STOPPED, {"state": InstanceState.PENDING}, []),
+        (NodeState.STOPPED, {"public_ip": "203.0.113.9"}, [ChangeKind.RESUME]),
+    ],
+)
+def test_what_somebody_did_to_a_machine_is_noted_and_neither_replaced_nor_undone(
+    state: NodeState, values: dict[str, Any], expected: list[ChangeKind]
+) -> None:
+    plan = find_changes(world([node(1, state)], [machine(1, **values)]), [layout(1)])
+    assert [change.kind for change in plan.changes] == expected
+
+
+def test_a_stopped_node_whose_machine_is_gone_is_lost() -> None:
+    assert shown(find_changes(world([node(1, NodeState.STOPPED)], []))) == [(ChangeKind.LOSE, 1, "i-1")]
+
+
+def test_a_lost_node_whose_machine_is_there_takes_it_back() -> None:
+    plan = find_changes(world([], [machine(1)], lost=[node(1, NodeState.LOST)]), [layout(1)])
+    assert shown(plan) == [(ChangeKind.ADOPT, 1, "i-1")]
 
 
 def test_a_machine_is_found_by_its_name_where_the_cloud_lets_us_choose_it() -> None:
