@@ -7,16 +7,18 @@ https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitatio
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from ogc_async.sandbox.compute.errors import Refused, invalid, required, unknown_field
 
 NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
-LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 METADATA_KEY = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 MAX_LABELS = 64
+MAX_LABEL = 63
+LETTERS = frozenset({"Ll", "Lo"})
+"""Unicode's categories of letters that labels take: lowercase ones, and those without case."""
 MAX_TAGS = 64
 MAX_VALUE = 256 * 1024
 MAX_METADATA = 512 * 1024
@@ -99,11 +101,28 @@ def labels_of(body: Mapping[str, Any]) -> dict[str, str]:
     if len(labels) > MAX_LABELS:
         raise Refused("invalid", f"The number of labels can not exceed {MAX_LABELS}.")
     for key, value in labels.items():
-        if not LABEL_KEY.fullmatch(key):
-            raise invalid("labels", key, "It is not a valid label key.")
-        if not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
-            raise invalid("labels", value, f"It is not a valid value of the label {key}.")
+        if not key or unicodedata.category(key[0]) not in LETTERS or not _is_label(key):
+            raise _malformed("key", key)
+        if not isinstance(value, str) or not _is_label(value):
+            raise _malformed("value", value)
     return labels
+
+
+def _is_label(text: str) -> bool:
+    kinds = map(unicodedata.category, text)
+    return len(text) <= MAX_LABEL and all(
+        kind in LETTERS or kind.startswith("N") or each in "_-" for each, kind in zip(text, kinds, strict=True)
+    )
+
+
+def _malformed(part: str, given: object) -> Refused:
+    return invalid(
+        "resource.labels",
+        "",
+        f"Label {part} '{given}' violates format constraints. The {part} can only contain lowercase letters, numeric"
+        f" characters, underscores and dashes. The {part} can be at most {MAX_LABEL} characters long. International"
+        " characters are allowed.",
+    )
 
 
 def tags_of(body: Mapping[str, Any]) -> list[str]:

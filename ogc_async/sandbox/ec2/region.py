@@ -19,6 +19,9 @@ ACCOUNT = "000000000000"
 FORGOTTEN_AFTER_S = 3600.0
 """How long a terminated instance is still described."""
 MAX_TAGS = 50
+MAX_TAG_KEY = 128
+MAX_TAG_VALUE = 256
+"""https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions: every character is taken."""
 
 STATES = {
     State.PENDING: (0, "pending"),
@@ -183,8 +186,9 @@ def read_tags(groups: list[Parameters]) -> Tags:
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
             raise invalid("tag key", key, "Tag keys starting with 'aws:' are reserved for internal use")
-        if len(key) > 127 or len(value) > 255:
-            raise invalid("tag", key, "A key has at most 127 characters, a value 255.")
+        for kind, text, longest in (("key", key, MAX_TAG_KEY), ("value", value, MAX_TAG_VALUE)):
+            if len(text) > longest:
+                raise Refused("InvalidParameterValue", f"Tag {kind} exceeds the maximum length of {longest} characters")
     if len(tags) > MAX_TAGS:
         raise Refused("TagLimitExceeded", f"The maximum number of tags on a resource is {MAX_TAGS}")
     return tags

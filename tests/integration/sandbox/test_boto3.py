@@ -230,6 +230,20 @@ def test_tags_are_added_found_and_taken_away(ec2: Any, image: str, word: str) ->
     ec2.terminate_instances(InstanceIds=[instance_id])
 
 
+def test_a_tag_has_so_many_characters_of_any_kind(ec2: Any, image: str, word: str) -> None:
+    [launched] = run(ec2, image, word)
+    named = {"Resources": [launched["InstanceId"]]}
+    longest = {"Key": "ß" * 128, "Value": "%" * 256}
+    ec2.create_tags(**named, Tags=[longest])
+    [found] = described(ec2, Filters=by_word(word))
+    assert longest in found["Tags"]
+    for longer in ({"Key": "ß" * 129, "Value": ""}, {"Key": "k", "Value": "%" * 257}):
+        with pytest.raises(ClientError, match="exceeds the maximum length") as caught:
+            ec2.create_tags(**named, Tags=[longer])
+        assert refusal(caught) == ("InvalidParameterValue", 400)
+    ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
+
+
 def test_the_newest_image_is_found_by_parameter_and_by_name(ec2: Any, ssm: Any) -> None:
     path = "/aws/service/canonical/ubuntu/server/24.04/stable/current/arm64/hvm/ebs-gp3/ami-id"
     answer = ssm.get_parameters(Names=[path, "/no/such/parameter"])

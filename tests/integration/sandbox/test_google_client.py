@@ -166,9 +166,10 @@ def test_labels_and_metadata_are_changed_by_who_read_them_last(google: Google, n
         google.instances.insert_unary(project=google.project, zone=ZONE, instance_resource=instance(name, word))
     )
     seen = google.instances.get(**where)
-    body = compute_v1.InstancesSetLabelsRequest(label_fingerprint=seen.label_fingerprint, labels={"colour": "blue"})
+    labels = {"colour": "blue", "größe_1": "日本-2", "k" * 63: "9" * 63, "none": ""}
+    body = compute_v1.InstancesSetLabelsRequest(label_fingerprint=seen.label_fingerprint, labels=labels)
     google.done(google.instances.set_labels_unary(instances_set_labels_request_resource=body, **where))
-    assert google.instances.get(**where).labels == {"colour": "blue"}
+    assert google.instances.get(**where).labels == labels
     with pytest.raises(exceptions.PreconditionFailed):
         google.instances.set_labels_unary(instances_set_labels_request_resource=body, **where)
     metadata = compute_v1.Metadata(fingerprint=seen.metadata.fingerprint, items=[{"key": "a", "value": "b"}])
@@ -325,6 +326,10 @@ def test_places_types_and_images(google: Google) -> None:
         ({"name": "ends-"}, "regex"),
         ({"labels": {"Big": "x"}}, "label"),
         ({"labels": {"a": "B"}}, "label"),
+        ({"labels": {"a": "b.c"}}, "violates format constraints"),
+        ({"labels": {"1st": "b"}}, "violates format constraints"),
+        ({"labels": {"a" * 64: "b"}}, "at most 63"),
+        ({"labels": {"a": "b" * 64}}, "at most 63"),
         ({"tags": {"items": ["not_a_tag"]}}, "regex"),
         ({"machine_type": "e2-small"}, "malformed"),
         ({"machine_type": "zones/us-central1-a/machineTypes/e2-huge"}, "does not exist"),
