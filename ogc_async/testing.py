@@ -20,7 +20,8 @@ from ogc_async.types import (
     LaunchRequest,
     Prepared,
 )
-from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE, TAG_TAGS
+from ogc_async.types.carried import EC2, packed
+from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 
 class MemoryProvider:
@@ -162,7 +163,7 @@ class MemoryProvider:
 
 def _tags(request: LaunchRequest) -> dict[str, str]:
     ours = {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout, TAG_BATCH: request.token}
-    return {**request.labels, TAG_TAGS: ",".join(request.tags), **ours}
+    return {**request.labels, **packed(request.tags, EC2), **ours}
 
 
 def _is_of(instance: Instance, request: DescribeRequest) -> bool:

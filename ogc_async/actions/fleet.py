@@ -42,7 +42,7 @@ class Fleet:
     def layout_of(self, node: NodeSnapshot) -> Layout:
         """The node's layout as it was at its launch, parsed once for nodes of one batch."""
         if node.token not in self._layouts:
-            self._layouts[node.token] = Layout.from_dict(node.spec)
+            self._layouts[node.token] = Layout.from_record(node.spec)
         return self._layouts[node.token]
 
     async def run(self, nodes: Sequence[NodeSnapshot], work: Work, *, check: Check | None = None) -> list[DeployResult]:

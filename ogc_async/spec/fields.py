@@ -83,11 +83,6 @@ def as_text(given: object) -> str:
     return written
 
 
-def tag(given: object) -> str:
-    """A single value as text that is not empty."""
-    return text(as_text(given))
-
-
 def choice(known: tuple[str, ...], synonyms: Mapping[str, str], hints: Mapping[str, str]) -> Reader:
     """One of ``known``, or a synonym of one; ``hints`` lead from wrong words to right ones."""
 
@@ -311,12 +306,4 @@ def layout_name(given: object) -> str:
             f"{shown(value)} can not name a layout: nodes are named after it, in every cloud, so it must begin with a"
             " lowercase letter, hold only lowercase letters, digits and '-', and have at most 40 characters"
         )
-    return value
-
-
-def label_key(given: object) -> str:
-    """A label's name; those that begin like our own tags are ours."""
-    value = tag(given)
-    if value.lower().startswith(("ogc:", "ogc-", "ogc_", "aws:")):
-        raise Unfit(f"{shown(value)}: labels that begin so are kept for the cloud's and this program's own use")
     return value

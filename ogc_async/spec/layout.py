@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from ogc_async.errors import Problem, SpecError
-from ogc_async.spec import fields
+from ogc_async.spec import carried, fields
 from ogc_async.spec.problems import problems_of
 from ogc_async.spec.wording import shown
 from ogc_async.types import Port
@@ -53,14 +53,16 @@ def _one_or_more(item: Any) -> BeforeValidator:
 
 
 Text = Annotated[str, BeforeValidator(fields.text)]
-Tag = Annotated[str, BeforeValidator(fields.tag)]
+Tag = Annotated[str, BeforeValidator(carried.tag)]
 LayoutName = Annotated[str, BeforeValidator(fields.layout_name)]
 Zone = Annotated[str, BeforeValidator(fields.matching(_PLACE, _PLACE_RULE))]
 EnvName = Annotated[str, BeforeValidator(fields.matching(_VARIABLE, "the name of an environment variable"))]
 LocalPath = Annotated[Path, BeforeValidator(fields.local_path), PlainSerializer(str)]
-LabelKey = Annotated[str, BeforeValidator(fields.label_key)]
+LabelKey = Annotated[str, BeforeValidator(carried.label_key)]
 LabelValue = Annotated[
-    str, BeforeValidator(fields.as_text), WithJsonSchema({"type": ["string", "number", "boolean"]}, mode="validation")
+    str,
+    BeforeValidator(carried.label_value),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}, mode="validation"),
 ]
 OpenPort = Annotated[
     Port, BeforeValidator(fields.port), PlainSerializer(str), WithJsonSchema({"type": ["string", "integer"]})
@@ -167,8 +169,16 @@ class LayoutKeys(SpecModel):
     include: Texts = Field((), description="patterns of the files to push")
     exclude: Texts = Field((), description="patterns of the files not to push")
     artifacts: Texts = Field((), description="files to fetch from the node before it is removed")
-    tags: Annotated[tuple[Tag, ...], _one_or_more(Tag), Once] = Field((), description="words to find nodes by")
-    labels: dict[LabelKey, LabelValue] = Field({}, description="keys and values that the machines carry")
+    tags: Annotated[tuple[Tag, ...], _one_or_more(Tag), Once] = Field(
+        (),
+        description="words to find nodes by, which machines carry too: 256 characters each on EC2; on Compute Engine"
+        " 63 lowercase letters, digits, '-' and '_'",
+    )
+    labels: dict[LabelKey, LabelValue] = Field(
+        {},
+        description="keys and values that machines carry as written: 128 and 256 characters on EC2; on Compute Engine"
+        " 63 lowercase letters, digits, '-' and '_', a letter first in keys",
+    )
     ports: Annotated[tuple[OpenPort, ...], _one_or_more(OpenPort), Once] = Field(
         (), description="ports to open: 80, '8000-8100', '53/udp'"
     )
@@ -219,6 +229,18 @@ class LayoutKeys(SpecModel):
             raise fields.Unfit(f"{min_ready} nodes can not be ready where the scale is {scale}")
         return min_ready
 
+    @field_validator("tags")
+    @classmethod
+    def _room_for_tags(cls, tags: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        carried.check_room(tags, (), info)
+        return tags
+
+    @field_validator("labels")
+    @classmethod
+    def _room_for_labels(cls, labels: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        carried.check_room(info.data.get("tags", ()), labels, info)
+        return labels
+
     @field_validator("zones")
     @classmethod
     def _in_region(cls, zones: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
@@ -258,13 +280,27 @@ class Layout(LayoutKeys):
         Relative paths start in ``folder``, which is the working folder unless given. Raises
         :class:`~ogc_async.errors.SpecError` with everything that is wrong.
         """
+        return cls._from_plain(values)
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, object]) -> Self:
+        """The layout of a node on record, which an earlier release may have written.
+
+        Its tags and labels may be some that ``from_dict`` refuses, as a launch would: the machine carries them, or
+        what that release made of them. Raises :class:`~ogc_async.errors.SpecError` with everything else that is wrong.
+        """
+        return cls._from_plain(values, is_on_record=True)
+
+    @classmethod
+    def _from_plain(cls, values: Mapping[str, object], *, is_on_record: bool = False) -> Self:
         if not isinstance(values, Mapping):
             raise SpecError([Problem("layout", f"must be keys and values, not {shown(values)}")])
         given = _with_text_keys(values)
         folder = given.get("folder")
         start = Path.cwd() / folder if isinstance(folder, str | Path) else Path.cwd()
+        context = {"folder": start, carried.ON_RECORD: is_on_record}
         try:
-            return cls.model_validate(given, by_alias=True, by_name=False, context={"folder": start})
+            return cls.model_validate(given, by_alias=True, by_name=False, context=context)
         except ValidationError as error:
             name = given.get("name")
             within = ("layouts", name) if isinstance(name, str) else ("layout",)

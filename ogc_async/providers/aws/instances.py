@@ -16,7 +16,8 @@ from ogc_async.providers.aws.errors import PROVIDER, all_or_raise, is_bad_instan
 from ogc_async.providers.aws.tags import filter_by, layout_tags, read_tags, tag_filters, tag_specification
 from ogc_async.providers.aws.userdata import user_data
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
-from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE, TAG_TAGS
+from ogc_async.types.carried import EC2, packed
+from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE
 
 PAGE = 1000
 """Instances a page, the most there is: long pages are parsed on a thread, and fewer are calls saved."""
@@ -222,9 +223,7 @@ def run_parameters(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]
 
 def instance_tags(request: LaunchRequest) -> dict[str, str]:
     """The user's labels, then ours, which win."""
-    tags = {"Name": f"ogc-{request.layout}", **request.labels}
-    if request.tags:
-        tags[TAG_TAGS] = ",".join(request.tags)
+    tags = {"Name": f"ogc-{request.layout}", **request.labels, **packed(request.tags, EC2)}
     return tags | layout_tags(request.owner, request.scope, request.layout) | {TAG_BATCH: request.token}
 
 

@@ -8,9 +8,10 @@ from ogc_async.errors import InvalidRequest
 from ogc_async.providers.google.client import Reply
 from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.firewall import NETWORK
-from ogc_async.providers.google.tags import labels_of, resource_name
+from ogc_async.providers.google.tags import label_key, labels_of, resource_name
 from ogc_async.types import LaunchRequest, Prepared
-from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE, TAG_TAGS
+from ogc_async.types.carried import COMPUTE_ENGINE, packed
+from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 TTL_S = (30, 120 * 24 * 3600)
 
@@ -26,10 +27,10 @@ def insert_body(request: LaunchRequest, prepared: Prepared, service_account: str
 
 
 def instance_labels(request: LaunchRequest) -> dict[str, str]:
-    """The user's labels, then ours, which win."""
+    """The user's labels and tags as they are written, then ours, which win."""
     ours = {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout, TAG_BATCH: request.token}
-    tags = {TAG_TAGS: "_".join(request.tags)} if request.tags else {}
-    return labels_of({**request.labels, **tags, **ours})
+    tags = {label_key(key): value for key, value in packed(request.tags, COMPUTE_ENGINE).items()}
+    return {**request.labels, **tags, **labels_of(ours)}
 
 
 def scheduling(request: LaunchRequest) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What everything made on Compute Engine is called and labelled with, made legal, and how it is found again by that.
+"""What everything made on Compute Engine is called and labelled with, and how it is found again by that.
 
-Labels and names take lowercase letters, digits, ``-`` (and in labels ``_``), 63 characters at most. What is not legal
-is mapped to what is; ours are legal as they are.
+Labels and names take lowercase letters, digits, ``-`` (and in labels ``_``), 63 characters at most. Our own tags are
+mapped to that; a user's labels are launched with as they are written, and a spec refuses what is not legal.
 """
 
 from __future__ import annotations
@@ -10,32 +10,30 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
-from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE, TAG_TAGS
+from ogc_async.types.carried import COMPUTE_ENGINE
 
-MAX_CHARS = 63
-OURS = {TAG_OWNER, TAG_SCOPE, TAG_LAYOUT, TAG_BATCH, TAG_TAGS}
-_BY_LABEL = {tag.replace(":", "-"): tag for tag in OURS}
+_TAG, _LABEL = "ogc:", "ogc-"
+"""How our tags begin, and our labels: a user's begin otherwise."""
 
 
 def label_key(tag: str) -> str:
-    """The label's key: ``ogc:owner`` is ``ogc-owner``."""
-    key = _legal(tag)
-    return key if key[:1].isalpha() else f"x-{key}"[:MAX_CHARS]
+    """The key of our tag's label: ``ogc:owner`` is ``ogc-owner``."""
+    return tag.replace(_TAG, _LABEL, 1)
 
 
 def label_value(value: str) -> str:
-    """The label's value."""
-    return _legal(value)
+    """The value of our tag's label."""
+    return re.sub(r"[^a-z0-9_-]", "-", value.lower())[: COMPUTE_ENGINE.value_chars]
 
 
 def labels_of(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags as labels."""
+    """Our tags as labels."""
     return {label_key(key): label_value(value) for key, value in tags.items()}
 
 
 def tags_of(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels as tags: ours under their own keys again."""
-    return {_BY_LABEL.get(key, key): value for key, value in labels.items()}
+    return {key.replace(_LABEL, _TAG, 1) if key.startswith(_LABEL) else key: each for key, each in labels.items()}
 
 
 def resource_name(owner: str, scope: str, layout: str) -> str:
@@ -62,7 +60,3 @@ def either(conditions: Iterable[str]) -> str:
 def label_is(tag: str, value: str) -> str:
     """A filter for one label."""
     return f'labels.{label_key(tag)} = "{label_value(value)}"'
-
-
-def _legal(text: str) -> str:
-    return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:MAX_CHARS]

@@ -42,7 +42,7 @@ async def test_a_fleets_whole_life_is_valid_both_ways(judged_app: App, layout: L
         "ttl": "4h",
         "disk_size": 20,
         "ports": ["80", "8000-8100", "53/udp"],
-        "labels": {"Team Name": "Émile & Co"},
+        "labels": {"größe": "émile_1"},
         "tags": ["one", "two"],
     }
     ids = await actions.launch_async([on("google", layout, **many)], app=judged_app)

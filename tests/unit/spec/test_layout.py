@@ -120,11 +120,11 @@ def test_times_come_back_to_the_microsecond(ttl: object) -> None:
 
 def test_a_layout_written_by_hand_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    layout = Layout.from_dict({**MINIMAL, "scripts": "scripts", "ports": (80, Port(53, 53, "udp")), "labels": {1: 2.5}})
+    layout = Layout.from_dict({**MINIMAL, "scripts": "scripts", "ports": (80, Port(53, 53, "udp")), "labels": {"n": 2}})
     assert layout.folder == tmp_path
     assert layout.scripts == tmp_path / "scripts"
     assert layout.ports == (Port(80, 80), Port(53, 53, "udp"))
-    assert layout.labels == {"1": "2.5"}
+    assert layout.labels == {"n": "2"}
     assert layout.ssh_keys == SshKeys(private=Path("/keys/id"), public=Path("/keys/id.pub"))
 
 

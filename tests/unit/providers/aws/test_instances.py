@@ -62,6 +62,15 @@ def test_a_launch_says_all_that_the_layout_asks_for() -> None:
     assert tags_of(parameters, "instance") == tags_of(parameters, "volume") == expected
 
 
+def test_tags_that_one_value_does_not_hold_are_launched_with_in_several() -> None:
+    words = tuple(f"component-{number:02}" for number in range(30))
+    parameters = run_parameters(launch_request(tags=words), PREPARED)
+    check_parameters("ec2", "RunInstances", parameters)
+    written = tags_of(parameters, "instance")
+    assert all(len(value) <= 256 for value in written.values())
+    assert f"{written['ogc:tags']},{written['ogc:tags-2']}".split(",") == list(words)
+
+
 def test_a_plain_launch_says_nothing_that_nobody_asked_for() -> None:
     parameters = run_parameters(launch_request(), PREPARED)
     check_parameters("ec2", "RunInstances", parameters)

@@ -19,8 +19,9 @@ from ogc_async.providers.google.errors import map_reply, operation_error
 from ogc_async.providers.google.firewall import allowed, rules_of, union, wanted_rules
 from ogc_async.providers.google.images import image_query
 from ogc_async.providers.google.methods import METHODS
-from ogc_async.providers.google.tags import label_key, label_value, labels_of, resource_name, tags_of
+from ogc_async.providers.google.tags import label_is, labels_of, resource_name, tags_of
 from ogc_async.types import InstanceState, Port
+from ogc_async.types.launch import TAG_OWNER
 from tests import discovery
 from tests.unit.providers.google.request import PREPARED, TOKEN, request
 
@@ -33,7 +34,7 @@ REQUESTS = [
     request(),
     request(spot=True, ttl=timedelta(hours=4), disk_size_gib=40, tags=("a", "b"), labels={"team": "x"}),
     request(
-        labels={"Team Name": "Émile & Co", "1st": "yes", "aws:x": "y" * 100}, layout="a-very-" + "long-" * 7 + "one"
+        owner="Émile & Co", layout="a-very-" + "long-" * 7 + "one", tags=tuple(f"component-{n:02}" for n in range(30))
     ),
 ]
 
@@ -98,10 +99,31 @@ def test_labels_and_names_are_legal_by_construction(asked: Any) -> None:
 
 
 def test_our_tags_survive_the_way_there_and_back() -> None:
-    tags = {"ogc:owner": "adam", "ogc:batch": TOKEN, "team": "x"}
+    tags = {"ogc:owner": "adam", "ogc:batch": TOKEN, "ogc:tags-2": "b"}
     assert tags_of(labels_of(tags)) == tags
-    assert label_key("9 Lives") == "x-9-lives"
-    assert label_value("UPPER lower") == "upper-lower"
+    assert tags_of({"team": "ogc-x", "x-ogc-y": "z"}) == {"team": "ogc-x", "x-ogc-y": "z"}
+
+
+def test_machines_of_every_release_are_found_by_the_same_labels() -> None:
+    labels = instance_labels(request(owner="O'Neil Sr." + "x" * 60, tags=("blue", "red"), labels={"team": "x"}))
+    assert labels == {
+        "team": "x",
+        "ogc-tags": "blue_red",
+        "ogc-owner": "o-neil-sr-" + "x" * 53,
+        "ogc-scope": request().scope,
+        "ogc-layout": request().layout,
+        "ogc-batch": TOKEN,
+    }
+    assert label_is(TAG_OWNER, "O'Neil Sr." + "x" * 60) == f'labels.ogc-owner = "{labels["ogc-owner"]}"'
+
+
+def test_a_users_labels_and_tags_are_launched_with_as_they_are_written() -> None:
+    written = {"größe": "日本-1", "team_2": "", "a" * 63: "9" * 63}
+    tags = tuple(f"component-{n:02}" for n in range(30))
+    labels = instance_labels(request(labels=written, tags=tags))
+    assert labels.items() >= written.items()
+    packed = [value for key, value in labels.items() if key.startswith("ogc-tags")]
+    assert tuple("_".join(packed).split("_")) == tags
 
 
 def test_layouts_that_begin_alike_have_firewalls_of_their_own() -> None:
