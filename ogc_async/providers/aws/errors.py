@@ -150,6 +150,7 @@ FOREIGN: tuple[type[Exception], ...] = (boto.ClientError, boto.BotoCoreError, *_
 """Whatever a call may raise that is not a mistake of this program."""
 
 _KEYS_HINT = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+_KEY_PAIR_HINT = "ssh-keygen -t rsa -b 4096 makes a key for Windows images: name it in ssh-keys"
 _HINTS = {
     "RequestExpired": "check this machine's clock",
     "ExpiredToken": "the temporary credentials are over: get new ones",
@@ -224,6 +225,9 @@ def _from_reply(error: boto.ClientError, operation: str, service: str) -> Provid
     kind = _class_of(code, int(about.get("HTTPStatusCode", 0) or 0))
     text = _first_line(str(reply.get("Error", {}).get("Message") or "")) or "refused without a reason"
     message = _denied(text, code, operation, service) if kind is Unauthorized else text
+    if code == "Unsupported" and "key pair" in text.lower():
+        # "ED25519 key pairs are not supported with Windows AMIs": no zone and no machine type takes the key.
+        kind, message = InvalidRequest, f"{text.rstrip('.')}; {_KEY_PAIR_HINT}"
     return _make(kind, message, operation, code, request_id=str(about.get("RequestId", "")))
 
 

@@ -119,6 +119,15 @@ def test_a_denied_call_says_which_permission_is_lacking_and_hides_the_encoded_po
     assert "xxx" not in message
 
 
+def test_a_key_pair_that_no_zone_and_no_type_takes_is_no_lack_of_capacity() -> None:
+    text = "ED25519 key pairs are not supported with Windows AMIs. Choose a different key pair type and try again."
+    error = map_error(refusal("Unsupported", text), "RunInstances")
+    assert type(error) is InvalidRequest
+    assert not is_retryable(error)
+    assert "ED25519" in str(error)
+    assert "ssh-keygen -t rsa" in str(error)
+
+
 def test_the_canonical_request_with_its_token_never_gets_into_a_message() -> None:
     text = "The signature does not match.\n\nThe Canonical String was\nx-amz-security-token:hush"
     message = str(map_error(refusal("SignatureDoesNotMatch", text, status=403), "RunInstances"))
