@@ -32,6 +32,7 @@ from ogc_async.actions.context import (
 from ogc_async.aio.blocking import Call, blocking, verb
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user as create_user_row
+from ogc_async.errors import OgcError
 from ogc_async.lazy import lazy_module
 from ogc_async.settings import login_name
 from ogc_async.spec import Layout, Spec
@@ -381,6 +382,15 @@ async def teardown_async(
 
 
 @verb
+async def release_async(*, app: App | None = None) -> list[OgcError]:
+    """Remove firewalls and key pairs of layouts that were emptied within a day, and have no node any more.
+
+    A teardown does that for its own layouts. What could not be removed, and why: none, mostly.
+    """
+    return await tear_down.release_emptied(await open_context(app))
+
+
+@verb
 async def plan_async(spec: Spec | None = None, *, app: App | None = None) -> SyncPlan:
     """What :func:`sync_async` would do now, to the spec given or the app's; changes nothing.
 
@@ -450,6 +460,7 @@ pull_files = blocking(pull_files_async)
 pull_artifacts = blocking(pull_artifacts_async)
 known_hosts = blocking(known_hosts_async)
 teardown = blocking(teardown_async)
+release = blocking(release_async)
 nodes = blocking(nodes_async)
 create_user = blocking(create_user_async)
 
@@ -476,6 +487,8 @@ __all__ = [
     "pull_files_async",
     "push_files",
     "push_files_async",
+    "release",
+    "release_async",
     "sync",
     "sync_async",
     "teardown",

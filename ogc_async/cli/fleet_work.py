@@ -19,7 +19,7 @@ from ogc_async.cli.running import perform
 from ogc_async.cli.select import Selection, find_nodes, select_nodes
 from ogc_async.cli.stream import Streamed
 from ogc_async.cli.tally import without_name
-from ogc_async.cli.voice import answer, complain, line
+from ogc_async.cli.voice import answer, complain
 from ogc_async.errors import NotConfirmed, SpecError
 from ogc_async.spec import Spec, SpecLoader
 from ogc_async.types import (
@@ -30,6 +30,7 @@ from ogc_async.types import (
     NodeSnapshot,
     NodeState,
     SyncPlan,
+    TeardownResult,
 )
 
 RUNNING = frozenset({NodeState.RUNNING})
@@ -158,13 +159,13 @@ def remove(chosen: Selection, *, force: bool, only_db: bool, yes: bool, terms: T
 
 
 def remove_all(*, force: bool, only_db: bool, yes: bool, terms: Terms) -> int:
-    """Tear every node down; none is fine."""
+    """Tear every node down; none is fine. What launches that failed have left behind goes, too."""
     nodes = actions.nodes(states=LIVE, app=default_app())
-    if not nodes:
-        return answer(
-            {"torn_down": [], "failures": [], "leftovers": []}, lambda: line("no nodes on record, nothing to do")
-        )
-    return _tear_down(nodes, force=force, only_db=only_db, yes=yes, terms=terms)
+    if nodes:
+        return _tear_down(nodes, force=force, only_db=only_db, yes=yes, terms=terms)
+    leftovers = [] if only_db else actions.release()
+    body = report.teardown_json(TeardownResult(leftovers=leftovers))
+    return answer(body, lambda: show.nothing_torn_down(leftovers), ok=not leftovers)
 
 
 def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:

@@ -13,6 +13,7 @@ from ogc_async.cli.fold import Answer, Group, Member, called, difference, fold, 
 from ogc_async.cli.tables import STYLES, Column, node_columns, table
 from ogc_async.cli.tally import without_name
 from ogc_async.cli.voice import complain, err, line, out
+from ogc_async.errors import OgcError
 from ogc_async.types import (
     Change,
     DeployResult,
@@ -126,7 +127,17 @@ def teardown_result(result: TeardownResult) -> None:
     """How many are gone, and what is left."""
     line(f"tore down {len(result)} of {len(result) + len(result.failures)} nodes")
     failures(result.failures)
-    for error in result.leftovers:
+    _left_behind(result.leftovers)
+
+
+def nothing_torn_down(leftovers: Iterable[OgcError]) -> None:
+    """There was no node, and what is left of former ones."""
+    line("no nodes on record, nothing to do")
+    _left_behind(leftovers)
+
+
+def _left_behind(leftovers: Iterable[OgcError]) -> None:
+    for error in leftovers:
         complain(f"left behind: {error}", "yellow")
 
 
