@@ -25,6 +25,7 @@ from ogc_async.aio.gather import unwrapped_group
 from ogc_async.db.nodes import get_nodes, set_usernames
 from ogc_async.errors import (
     DeadlineExceeded,
+    InstanceDied,
     InstanceStopped,
     NoCapacity,
     NoPublicAddress,
@@ -38,6 +39,7 @@ from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
     Instance,
+    LaunchRequest,
     LaunchResult,
     NodeFailure,
     NodeSnapshot,
@@ -205,16 +207,16 @@ class _Launch:
     async def _prepare(self, wave: Wave) -> Prepared:
         """What the wave's machine type needs to stand ready: once a layout, however many batches."""
         part, request = wave.part, wave.batch.request
-        if request.instance_size not in part.prepared:
-            with unwrapped_group():
-                async with anyio.create_task_group() as work:
-                    # Known by the time that the launch call is to go on record, and waited for by none before.
-                    work.start_soon(part.checked.provider.account)
-                    prepared = await part.checked.provider.prepare(request)
-            if request.instance_size not in part.prepared:
-                part.prepared[request.instance_size] = prepared
-                await set_usernames(self.context.engine, dict.fromkeys(part.node_ids, prepared.username))
-        return part.prepared[request.instance_size]
+        return await part.preparing.run(request.instance_size, lambda: self._prepare_part(part, request))
+
+    async def _prepare_part(self, part: Part, request: LaunchRequest) -> Prepared:
+        with unwrapped_group():
+            async with anyio.create_task_group() as work:
+                # Known by the time that the launch call is to go on record, and waited for by none before.
+                work.start_soon(part.checked.provider.account)
+                prepared = await part.checked.provider.prepare(request)
+        await set_usernames(self.context.engine, dict.fromkeys(part.node_ids, prepared.username))
+        return prepared
 
     async def _ask(self, wave: Wave, prepared: Prepared) -> tuple[list[NodeSnapshot], dict[int, ProviderError]]:
         """The launch call: nodes with a machine, and why others, which may go on elsewhere, have none."""
@@ -262,14 +264,12 @@ class _Launch:
         *,
         has_ended: bool = False,
     ) -> dict[int, ProviderError]:
-        """Fail the nodes that no other offer can help; the rest, which lack capacity only, are returned.
+        """Fail the nodes that no other offer can help; the rest, for which another may have room, are returned.
 
         ``has_ended``: their machines were seen to have ended, whatever the errors are.
         """
-        movable: dict[int, ProviderError] = {
-            node_id: error for node_id, error in errors.items() if isinstance(error, NoCapacity)
-        }
-        if movable:
+        movable = {node_id: error for node_id, error in errors.items() if _may_go_on(error)}
+        if any(isinstance(error, NoCapacity) for error in movable.values()):
             self._note_hole(wave)
         if self._elsewhere(wave) is None:
             movable = {}
@@ -364,6 +364,11 @@ class _Launch:
         self.warnings += [failure(node, _no_public_address(node)) for node in moved if _lacks_public_address(node)]
         for part in {id(part): part for part in (self._parts[node.id] for node in moved)}.values():
             self.arrived(part.arrive([node.id for node in moved if self._parts[node.id] is part]))
+
+
+def _may_go_on(error: ProviderError) -> bool:
+    """Another offer may have room, or fewer troubles of its own."""
+    return isinstance(error, NoCapacity) or (isinstance(error, InstanceDied) and error.retryable)
 
 
 def _lacks_public_address(node: NodeSnapshot) -> bool:

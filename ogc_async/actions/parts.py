@@ -12,6 +12,7 @@ from ogc_async.actions.batching import Share
 from ogc_async.actions.preflight import Checked
 from ogc_async.actions.shared_batch import SharedBatch
 from ogc_async.actions.watch import Watch
+from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.types import NodeSnapshot, Offer, Prepared
 
 
@@ -25,7 +26,7 @@ class Part:
     quorum: int
     up: list[int] = field(default_factory=list)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    prepared: dict[str, Prepared] = field(default_factory=dict)
+    preparing: SingleFlight[str, Prepared] = field(default_factory=lambda: SingleFlight(keep_s=float("inf")))
 
     @property
     def node_ids(self) -> list[int]:

@@ -231,14 +231,16 @@ class BootJudge:
 
 
 def died(provider: str, node: NodeSnapshot, seen: Instance) -> ProviderError:
-    """Why a machine did not come up. EC2's own trouble (codes that begin with ``Server.``) is not the next offer's."""
-    is_cloud_trouble = seen.state.is_gone and seen.reason.startswith("Server.")
-    kind = NoCapacity if is_cloud_trouble else InstanceDied if seen.state.is_gone else InstanceStopped
+    """Why a machine did not come up; retryable where that was EC2's own trouble (codes that begin with ``Server.``)."""
+    is_gone = seen.state.is_gone
+    lacks_room = is_gone and "InsufficientInstanceCapacity" in seen.reason
+    kind = NoCapacity if lacks_room else InstanceDied if is_gone else InstanceStopped
     return kind(
         f"{node.name} ({seen.id}) went to {seen.state} while booting: {seen.reason or 'no reason given'}",
         provider=provider,
         operation="launch",
         code=seen.reason.split(":")[0],
+        retryable=is_gone and not lacks_room and seen.reason.startswith("Server."),
     )
 
 

@@ -102,7 +102,8 @@ async def half_launch(app: App, layout: Layout, *, calls_cloud: bool) -> list[No
     ]
     nodes = await plan_nodes(app.engine, user.id, drafts)
     ids = [node.id for node in nodes]
-    await move_nodes(app.engine, ids, asked(), Hold("dead", dict.fromkeys(ids, 1)))
+    begun = asked(account=await provider.account())
+    await move_nodes(app.engine, ids, begun, Hold("dead", dict.fromkeys(ids, 1)))
     if calls_cloud:
         request = launch_request(
             batch,
