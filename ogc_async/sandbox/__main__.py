@@ -101,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--capacity", type=_pair, action="append", default=[], metavar="ZONE=N", help="machines a zone has room for")
     add("--quota", type=int, default=default.quota, metavar="N", help="machines that may run in a region")
     add("--late-deaths", type=float, default=0.0, metavar="SHARE", help="of machines that end while they boot")
+    add("--boot-errors", type=float, default=0.0, metavar="SHARE", help="the same, for an error of the cloud's own")
+    add("--reclaims", type=float, default=0.0, metavar="SHARE", help="of spot machines that are taken back")
+    add("--late-addresses", type=float, default=0.0, metavar="SECONDS", help="from running to a public address")
+    add("--no-public-addresses", action="store_true", help="EC2's subnets give none, unless a launch asks for it")
     add("--lag", type=float, default=0.0, metavar="SECONDS", help="until a new machine shows up in descriptions")
     add("--tag-lag", type=float, default=0.0, metavar="SECONDS", help="until its tags do")
     add("--slowness", type=_span, default=default.slowness, metavar="MIN:MAX", help="seconds more a call, drawn anew")
@@ -109,8 +113,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--throttling", type=_pair, action="append", default=[], metavar="OP=SHARE", help="refused; * is any other")
     add("--outage", type=_time, action="append", default=[], metavar="FROM:SECONDS", help="when all is unavailable")
     add("--cut", type=_time, action="append", default=[], metavar="FROM:SECONDS", help="when connections break off")
-    add("--fault", action="append", default=[], metavar="OP=FAULT", help="lost-reply, twice, cut, a code…: once")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="OP=FAULT",
+        help="lost-reply, twice, a code…: once; or FAULT:lasting",
+    )
+    add("--lies", action="append", default=[], metavar="OP=KIND", help="html, empty, redirect…: from the start on")
     add("--deny", action="append", default=[], metavar="OP", help="an operation that the credentials may not call")
+    add("--accounts", type=int, default=1, metavar="N", help="accounts and projects, with credentials each (1)")
+    add("--session-tokens", action="store_true", help="EC2's keys are temporary: calls need their session token")
     add("--no-limits", action="store_true", help="without the clouds' request limits")
     add("--google-project", default=default.google_project, help="the project that Compute Engine knows (%(default)s)")
     add("--google-zone", default=default.google_zone, help="the zone that the variables name (%(default)s)")
@@ -136,6 +149,10 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
         capacity={zone: int(count) for zone, count in options.capacity},
         quota=options.quota,
         late_deaths=options.late_deaths,
+        boot_errors=options.boot_errors,
+        reclaims=options.reclaims,
+        late_addresses=options.late_addresses,
+        has_public_addresses=not options.no_public_addresses,
         lag=options.lag,
         tag_lag=options.tag_lag,
         slowness=options.slowness,
@@ -145,6 +162,9 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
         outages=tuple(options.outage),
         cuts=tuple(options.cut),
         faults=tuple(options.fault),
+        lies=tuple(options.lies),
+        accounts=options.accounts,
+        has_session_tokens=options.session_tokens,
         denied=frozenset(options.deny),
         has_limits=not options.no_limits,
         google_project=options.google_project,

@@ -10,12 +10,14 @@ from types import TracebackType
 
 from aiohttp import web
 
+from ogc_async.sandbox.accounts import draw_accounts, prefixed
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.compute.front import Compute
 from ogc_async.sandbox.ec2.front import Ec2
 from ogc_async.sandbox.enclosure import Enclosure
 from ogc_async.sandbox.guard import guard
 from ogc_async.sandbox.hosts import Hosts
+from ogc_async.sandbox.lies import LOGIN_PATH, login_page
 from ogc_async.sandbox.room import MachineRoom
 from ogc_async.sandbox.settings import TOKEN_VARIABLE, SandboxSettings
 
@@ -37,6 +39,7 @@ class Sandbox:
 
     def __init__(self, settings: SandboxSettings | None = None) -> None:
         self.settings = settings or SandboxSettings()
+        self.accounts = draw_accounts(self.settings)
         self._clock = Clock(self.settings.time_scale)
         self._stack = AsyncExitStack()
         self._port = 0
@@ -50,7 +53,7 @@ class Sandbox:
             stack.callback(self._hosts.remove)
             self._room = MachineRoom(self.settings, self._clock, self._hosts)
             stack.push_async_callback(self._room.aclose)
-            self._ec2 = Ec2(self.settings, self._clock, self._room)
+            self._ec2 = Ec2(self.settings, self._clock, self._room, self.accounts)
             self._compute = Compute(self.settings, self._clock, self._room)
             stack.callback(self._compute.remove)
             runner = web.AppRunner(
@@ -75,11 +78,11 @@ class Sandbox:
         return f"http://{self.settings.host}:{self._port}"
 
     def env(self) -> dict[str, str]:
-        """The variables that lead a client here."""
+        """The variables that lead a client here; those of further accounts have a prefix, ``SANDBOX_2_…``."""
+        first, *more = self.accounts
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.settings.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.settings.secret_key,
+            **first.aws_variables(),
             "AWS_REGION": self.settings.region,
             TOKEN_VARIABLE: self.settings.admin_token,
             "SANDBOX_GOOGLE_REFRESH_TOKEN": self.settings.google_refresh_token,
@@ -87,6 +90,7 @@ class Sandbox:
             "GOOGLE_PROJECT": self.settings.google_project,
             "GOOGLE_DATACENTER": self.settings.google_zone,
             "OGC_GOOGLE_ENDPOINT": self.url,
+            **{name: value for each in more for name, value in prefixed(each, each.aws_variables())},
             "OGC_SSH_PORT": str(self.settings.ssh_port),
         }
 
@@ -114,11 +118,15 @@ class Sandbox:
         app.router.add_get("/_sandbox/state", self._show_state)
         app.router.add_post("/_sandbox/faults", self._take_faults)
         app.router.add_route("*", "/", self._ec2.handle)
+        app.router.add_get(LOGIN_PATH, self._show_login)
         app.router.add_routes(self._compute.routes())
         return app
 
     async def _show_state(self, _: web.Request) -> web.Response:
         return web.json_response(self.state())
+
+    async def _show_login(self, _: web.Request) -> web.Response:
+        return login_page()
 
     async def _take_faults(self, request: web.Request) -> web.Response:
         try:

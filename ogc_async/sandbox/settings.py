@@ -50,10 +50,14 @@ class SandboxSettings:
     """What opens the admin pages; it is drawn, as all credentials are, so that no other user knows it."""
     access_key: str = field(default_factory=draw_access_key)
     secret_key: str = field(default_factory=draw_secret, repr=False)
+    accounts: int = 1
+    """Accounts of EC2 and projects of Compute Engine, each with credentials of its own; the first has these keys."""
+    has_session_tokens: bool = False
+    """EC2's keys are temporary ones: each call must bring their session token."""
     denied: frozenset[str] = frozenset()
-    """Operations that the credentials may not call."""
+    """Operations that the credentials may not call; ``OPERATION@2`` denies it to the second account alone."""
     google_project: str = "sandbox-project"
-    """The one project that Compute Engine knows."""
+    """The project of the first account; further ones are called after it."""
     google_zone: str = "us-central1-a"
     """The zone that ``env()`` names; others work as well."""
     google_refresh_token: str = field(default_factory=draw_secret, repr=False)
@@ -82,6 +86,16 @@ class SandboxSettings:
     """Machines that the account may run in a region."""
     late_deaths: float = 0.0
     """Share of machines that end while they boot, for lack of capacity."""
+    boot_errors: float = 0.0
+    """Share of machines that end while they boot, for an error of the cloud's own."""
+    reclaims: float = 0.0
+    """Share of spot machines that the cloud takes back while they run."""
+    reclaim_after: tuple[float, float] = (1.0, 10.0)
+    """From running to that moment, drawn evenly between these two."""
+    late_addresses: float = 0.0
+    """From running to a public address."""
+    has_public_addresses: bool = True
+    """EC2's subnets give machines public addresses, unless a launch asks otherwise."""
     lag: float = 0.0
     """Until a new machine shows up in descriptions."""
     tag_lag: float = 0.0
@@ -100,8 +114,14 @@ class SandboxSettings:
     cuts: tuple[tuple[float, float], ...] = ()
     """Start and length of each time during which every call's connection breaks, and nothing takes effect."""
     faults: tuple[str, ...] = ()
-    """``Operation=fault`` each, taken once, in order.
+    """``Operation=fault`` each, taken once, in order; ``Operation=fault:lasting`` from then on, after those.
 
-    A fault is ``lost-reply``, ``unavailable``, ``throttled``, ``twice``, ``cut``, or an error code; ``outage=SECONDS``
-    and ``cut=SECONDS`` hold for every call from now on.
+    A fault is a word of :data:`ogc_async.sandbox.traffic.KINDS` or an error code. The operation ``*`` is any; with
+    ``@2`` it is the second account's alone. ``Operation=well`` takes back what is planned for it, ``*=well``
+    everything. ``outage=SECONDS`` and ``cut=SECONDS`` hold for every call from now on; after ``expire=SECONDS`` the
+    first account's credentials are over, until ``expire=never``. To the machines themselves happen
+    ``boot=internal-error``, ``boot=no-capacity``, ``boot=stop`` (the next one to boot) and ``spot-reclaim=ID`` (now;
+    ``*`` is every spot machine).
     """
+    lies: tuple[str, ...] = ()
+    """``Operation=kind`` each: a fault, by its word, that lasts from the start."""

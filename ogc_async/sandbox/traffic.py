@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable
@@ -15,8 +16,53 @@ UNAVAILABLE = "unavailable"
 THROTTLED = "throttled"
 TWICE = "twice"
 CUT = "cut"
+HTML = "html"
+HTML_BEFORE = "html-before"
+REDIRECT = "redirect"
+OTHER_KIND = "other-kind"
+EMPTY = "empty"
+TRUNCATED = "truncated"
+ERROR_BEFORE = "error-before"
+ERROR_AFTER = "error-after"
+UNAUTHENTICATED = "unauthenticated"
+DENIED = "denied"
+EXPIRED = "expired"
+MISSING = "missing"
+PRECONDITION = "precondition"
+OTHER_ACCOUNT = "other-account"
+
+LOSSES = frozenset({LOST_REPLY, CUT})
+"""No reply comes."""
+LIES = frozenset({HTML, HTML_BEFORE, REDIRECT, OTHER_KIND, EMPTY, TRUNCATED})
+"""A reply comes that is not the operation's, or not the whole of it; its status is no refusal."""
+REFUSALS = frozenset(
+    {
+        *(UNAVAILABLE, THROTTLED, ERROR_BEFORE, ERROR_AFTER),
+        *(UNAUTHENTICATED, DENIED, EXPIRED, MISSING, PRECONDITION),
+    }
+)
+"""Each in its cloud's own shape, under its cloud's own code."""
+EFFECTIVE = frozenset({LOST_REPLY, TWICE, HTML, OTHER_KIND, EMPTY, TRUNCATED, ERROR_AFTER, OTHER_ACCOUNT})
+"""The call takes effect, whatever its reply says; with ``other-account``, in an account that is not the caller's."""
+KINDS = LOSSES | LIES | REFUSALS | EFFECTIVE
+"""Every fault that has a word; any other is an error code of the cloud."""
+
+WELL = "well"
+LASTING = ":lasting"
+EXPIRE = "expire"
+NEVER = "never"
 OUTAGES = {"outage": UNAVAILABLE, "cut": CUT}
 """What every call meets during an outage: a refusal for the time being, or a connection that breaks off unheard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with an operation: once, or from now on."""
+
+    operation: str
+    """A name, ``*`` for any, either with ``@2`` for the calls of the second account alone."""
+    kind: str
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +72,36 @@ class Outage:
     begins: float
     ends: float
     fault: str
+
+
+class Plan:
+    """Faults that are yet to come: in order, once each; and those that last."""
+
+    def __init__(self) -> None:
+        self._once: list[Fault] = []
+        self._lasting: dict[str, str] = {}
+
+    def add(self, fault: Fault) -> None:
+        """Plan it; ``well`` takes back what is planned under its operation's name, and everything under ``*``."""
+        if fault.kind == WELL:
+            self._clear(fault.operation)
+        elif fault.is_lasting:
+            self._lasting[fault.operation] = fault.kind
+        else:
+            self._once.append(fault)
+
+    def take(self, *names: str) -> str:
+        """The first fault under one of these names, or ""; those that last come after those that do not."""
+        found = next((each for each in self._once if each.operation in names), None)
+        if found is not None:
+            self._once.remove(found)
+            return found.kind
+        return next((self._lasting[name] for name in names if name in self._lasting), "")
+
+    def _clear(self, operation: str) -> None:
+        is_meant = {operation}.__contains__ if operation != "*" else lambda _: True
+        self._once = [each for each in self._once if not is_meant(each.operation)]
+        self._lasting = {name: kind for name, kind in self._lasting.items() if not is_meant(name)}
 
 
 class Traffic:
@@ -39,7 +115,8 @@ class Traffic:
         self._clock = clock
         self._rng = random.Random(f"{settings.seed} traffic")  # noqa: S311  # reproducible, not secret
         self._pace = random.Random(f"{settings.seed} pace")  # noqa: S311  # of its own: it shifts no fault
-        self._faults: list[tuple[str, str]] = []
+        self._plan = Plan()
+        self._expires_at = math.inf
         self._outages = [
             *(Outage(start, start + lasts, UNAVAILABLE) for start, lasts in settings.outages),
             *(Outage(start, start + lasts, CUT) for start, lasts in settings.cuts),
@@ -47,32 +124,39 @@ class Traffic:
         self._calls: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._spoiled: Counter[str] = Counter()
-        self.add_faults(settings.faults)
+        self.add_faults((*settings.faults, *lasting(settings.lies)))
 
     def add_faults(self, faults: Iterable[str]) -> None:
-        """Plan faults: ``Operation=fault``, taken once, or ``outage=SECONDS`` and ``cut=SECONDS``, from now on.
+        """Plan faults: ``Operation=fault``, taken once, or with ``:lasting``, each call of it from now on.
 
-        Raises ``ValueError`` for what is none, and plans nothing then.
+        ``Operation=well`` takes back what is planned for it and lasts, ``*=well`` everything. ``outage=SECONDS`` and
+        ``cut=SECONDS`` hold for every call from now on. After ``expire=SECONDS`` the first account's credentials are
+        over; ``expire=never`` renews them. Raises ``ValueError`` for what is none of these, and plans nothing then.
         """
-        parsed, outages = [], []
-        for each in faults:
-            operation, separator, fault = each.partition("=")
-            if not (operation and separator and fault):
-                raise ValueError(f"{each!r} is not Operation=fault")
-            if operation in OUTAGES:
-                now = self._clock.now()
-                outages.append(Outage(now, now + float(fault), OUTAGES[operation]))
+        parsed = read_faults(faults)
+        now = self._clock.now()
+        times = {each: _seconds(each) for each in parsed if each.operation in (*OUTAGES, EXPIRE)}
+        for each in parsed:
+            if each.operation == EXPIRE:
+                self._expires_at = now + times[each]
+            elif each.operation in OUTAGES:
+                self._outages.append(Outage(now, now + times[each], OUTAGES[each.operation]))
             else:
-                parsed.append((operation, fault))
-        self._faults.extend(parsed)
-        self._outages.extend(outages)
+                self._plan.add(each)
+                if (each.operation, each.kind) == ("*", WELL):
+                    self._outages.clear()
+                    self._expires_at = math.inf
 
-    def next_fault(self, operation: str) -> str:
-        """What goes wrong with this call, or ""."""
-        fault = self._planned(operation) or self._drawn(operation)
+    def next_fault(self, operation: str, account: int = 1) -> str:
+        """What goes wrong with this account's call, or ""."""
+        fault = self._planned(operation, account) or self._drawn(operation)
         if fault:
             self._spoiled[fault] += 1
         return fault
+
+    def is_expired(self, account: int = 1) -> bool:
+        """This account's credentials are over."""
+        return account == 1 and self._clock.now() >= self._expires_at
 
     async def travel(self, operation: str) -> None:
         """One of a call's two ways: half its latency each, so that a caller may die before or after the effect."""
@@ -98,13 +182,10 @@ class Traffic:
         """How many calls met each fault."""
         return dict(self._spoiled)
 
-    def _planned(self, operation: str) -> str:
-        for planned in self._faults:
-            if planned[0] in (operation, "*"):
-                self._faults.remove(planned)
-                return planned[1]
+    def _planned(self, operation: str, account: int) -> str:
         now = self._clock.now()
-        return next((each.fault for each in self._outages if each.begins <= now < each.ends), "")
+        outage = next((each.fault for each in self._outages if each.begins <= now < each.ends), "")
+        return self._plan.take(*names_of(operation, account)) or outage
 
     def _drawn(self, operation: str) -> str:
         """One roll a call, whatever the shares are: the same seed spoils the same calls."""
@@ -115,3 +196,33 @@ class Traffic:
                 return fault
             roll -= share
         return ""
+
+
+def read_faults(faults: Iterable[str]) -> list[Fault]:
+    """``Operation=fault`` each, ``:lasting`` or not. Raises ``ValueError``."""
+    return [_read(each) for each in faults]
+
+
+def lasting(lies: Iterable[str]) -> list[str]:
+    """``OPERATION=KIND`` each, as faults that last. Raises ``ValueError`` for a kind that has no word."""
+    for each in lies:
+        _, _, kind = each.partition("=")
+        if kind not in KINDS:
+            raise ValueError(f"{each!r} is not OPERATION=KIND: the kinds are {', '.join(sorted(KINDS))}")
+    return [f"{each}{LASTING}" for each in lies]
+
+
+def names_of(operation: str, account: int) -> tuple[str, ...]:
+    """Under which names faults and denials of this account's call are planned, the closest first."""
+    return f"{operation}@{account}", operation, f"*@{account}", "*"
+
+
+def _read(text: str) -> Fault:
+    operation, separator, kind = text.partition("=")
+    if not (operation and separator and kind.removesuffix(LASTING)):
+        raise ValueError(f"{text!r} is not Operation=fault")
+    return Fault(operation, kind.removesuffix(LASTING), kind.endswith(LASTING))
+
+
+def _seconds(fault: Fault) -> float:
+    return math.inf if (fault.operation, fault.kind) == (EXPIRE, NEVER) else float(fault.kind)

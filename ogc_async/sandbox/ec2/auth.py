@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote
 
+from ogc_async.sandbox.accounts import Account
 from ogc_async.sandbox.ec2.errors import Refused
+from ogc_async.sandbox.ec2.weather import expired, unauthenticated
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = timedelta(minutes=15)
@@ -36,25 +38,27 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Which service of which region the call is for."""
+    """Whose call it is, and which service of which region it is for."""
 
+    account: Account
     region: str
     service: str
 
 
-def authenticate(call: Call, access_key: str, secret_key: str) -> Caller:
-    """The caller, once the signature is proven. Raises :class:`Refused`."""
+def authenticate(call: Call, accounts: Mapping[str, Account]) -> Caller:
+    """The caller, of these accounts by access key, once the signature is proven. Raises :class:`Refused`."""
     match = _HEADER.match(call.headers.get("authorization", ""))
     if match is None:
         raise Refused("MissingAuthenticationToken", "The request must contain a Signature Version 4 header.", 403)
-    if match["id"] != access_key:
-        raise Refused("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+    account = accounts.get(match["id"])
+    if account is None or call.headers.get("x-amz-security-token", "") != account.session_token:
+        raise unauthenticated()
     when = call.headers.get("x-amz-date", "")
     _check_time(when)
-    if not hmac.compare_digest(_signature(call, match, when, secret_key), match["signature"]):
+    if not hmac.compare_digest(_signature(call, match, when, account.secret_key), match["signature"]):
         message = "The request signature we calculated does not match the signature you provided."
         raise Refused("SignatureDoesNotMatch", message, 403)
-    return Caller(match["region"], match["service"])
+    return Caller(account, match["region"], match["service"])
 
 
 def _check_time(when: str) -> None:
@@ -63,7 +67,7 @@ def _check_time(when: str) -> None:
     except ValueError:
         raise Refused("IncompleteSignature", "The header X-Amz-Date must be an ISO 8601 basic date and time.") from None
     if abs(datetime.now(UTC) - at) > MAX_SKEW:
-        raise Refused("RequestExpired", "Request has expired.")
+        raise expired()
 
 
 def _signature(call: Call, match: re.Match[str], when: str, secret_key: str) -> str:

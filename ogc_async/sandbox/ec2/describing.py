@@ -8,7 +8,7 @@ from itertools import groupby
 
 from ogc_async.sandbox.ec2.errors import Refused
 from ogc_async.sandbox.ec2.filters import Field, page, select
-from ogc_async.sandbox.ec2.region import ACCOUNT, STATES, Fields, Instance, Region, Tags, tag_set
+from ogc_async.sandbox.ec2.region import STATES, Fields, Instance, Region, Tags, tag_set
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.room import State
 
@@ -92,7 +92,7 @@ def describe_reservation(region: Region, instances: list[Instance], *, is_launch
     """One launch, with those of its instances that are shown; the launch's own reply shows tags from the start."""
     return {
         "reservationId": instances[0].reservation,
-        "ownerId": ACCOUNT,
+        "ownerId": region.account.number,
         "groupSet": [],
         "instancesSet": [
             _instance(region, each, each.machine.tags if is_launch else region.shown_tags(each)) for each in instances
@@ -127,7 +127,7 @@ def fields(region: Region) -> dict[str, Field[Instance]]:
         "private-ip-address": lambda each: [each.machine.private_ip],
         "subnet-id": lambda each: [region.subnets[each.machine.zone]],
         "vpc-id": lambda each: [region.vpc_id],
-        "owner-id": lambda each: [ACCOUNT],
+        "owner-id": lambda each: [region.account.number],
     }
 
 

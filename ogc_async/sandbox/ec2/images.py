@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from ogc_async.sandbox.ec2.catalog import ALIASES, Image, images
@@ -42,8 +43,12 @@ def describe_images(region: Region, parameters: Parameters) -> Fields:
     return {"imagesSet": [_describe(image) for image in some], "nextToken": token}
 
 
-def ask_parameters(region: Region, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def ask_parameters(region: Region, operation: str, body: bytes) -> dict[str, Any]:
     """The operations of SSM that are served. Raises :class:`Refused`."""
+    try:
+        asked = json.loads(body or b"{}")
+    except ValueError:
+        raise Refused("SerializationException", "") from None
     if operation == "GetParameters":
         return _get_parameters(region, asked.get("Names") or [])
     if operation == "GetParameter":

@@ -9,7 +9,7 @@ from itertools import groupby
 from ogc_async.sandbox.ec2.catalog import REGIONS
 from ogc_async.sandbox.ec2.errors import Refused, invalid, missing
 from ogc_async.sandbox.ec2.filters import Field, page, select
-from ogc_async.sandbox.ec2.region import ACCOUNT, Fields, Region, Rule, SecurityGroup, tag_set, tag_specification
+from ogc_async.sandbox.ec2.region import Fields, Region, Rule, SecurityGroup, tag_set, tag_specification
 from ogc_async.sandbox.ec2.wire import Parameters
 
 MAX_NAME = 255
@@ -51,7 +51,7 @@ def describe_security_groups(region: Region, parameters: Parameters) -> Fields:
         "group-name": lambda each: [each.name],
         "description": lambda each: [each.description],
         "vpc-id": lambda _: [region.vpc_id],
-        "owner-id": lambda _: [ACCOUNT],
+        "owner-id": lambda _: [region.account.number],
     }
     chosen = select(groups or region.groups.values(), parameters, fields, lambda each: each.tags)
     some, token = page(chosen, parameters, smallest=5, largest=1000)
@@ -100,7 +100,7 @@ def describe_vpcs(region: Region, parameters: Parameters) -> Fields:
     }
     vpc = {
         "vpcId": region.vpc_id,
-        "ownerId": ACCOUNT,
+        "ownerId": region.account.number,
         "state": "available",
         "cidrBlock": VPC_NETWORK,
         "instanceTenancy": "default",
@@ -240,26 +240,26 @@ def _network(cidr: str, version: int) -> str:
 
 def _describe(region: Region, group: SecurityGroup) -> Fields:
     return {
-        "ownerId": ACCOUNT,
+        "ownerId": group.owner,
         "groupId": group.id,
         "groupName": group.name,
         "groupDescription": group.description,
         "vpcId": region.vpc_id,
-        "ipPermissions": _permissions(group.ingress),
-        "ipPermissionsEgress": _permissions(group.egress),
+        "ipPermissions": _permissions(group.owner, group.ingress),
+        "ipPermissionsEgress": _permissions(group.owner, group.egress),
         "tagSet": tag_set(group.tags),
         "securityGroupArn": _arn(region, group),
     }
 
 
-def _permissions(rules: Iterable[Rule]) -> list[Fields]:
+def _permissions(owner: str, rules: Iterable[Rule]) -> list[Fields]:
     def span(rule: Rule) -> tuple[str, int, int]:
         return rule.protocol, rule.first, rule.last
 
-    return [_permission(key, list(alike)) for key, alike in groupby(sorted(rules, key=span), key=span)]
+    return [_permission(owner, key, list(alike)) for key, alike in groupby(sorted(rules, key=span), key=span)]
 
 
-def _permission(span: tuple[str, int, int], rules: list[Rule]) -> Fields:
+def _permission(owner: str, span: tuple[str, int, int], rules: list[Rule]) -> Fields:
     protocol, first, last = span
     ports = {} if protocol == "-1" else {"fromPort": first, "toPort": last}
     groups = [each for each in rules if each.network.startswith("sg-")]
@@ -268,7 +268,7 @@ def _permission(span: tuple[str, int, int], rules: list[Rule]) -> Fields:
     return {
         "ipProtocol": protocol,
         **ports,
-        "groups": [{"userId": ACCOUNT, "groupId": each.network} for each in groups],
+        "groups": [{"userId": owner, "groupId": each.network} for each in groups],
         "ipRanges": [{"cidrIp": each.network, "description": each.description or None} for each in v4],
         "ipv6Ranges": [{"cidrIpv6": each.network, "description": each.description or None} for each in v6],
         "prefixListIds": [],
@@ -281,14 +281,14 @@ def _rule(group: SecurityGroup, rule: Rule, rule_id: str) -> Fields:
     return {
         "securityGroupRuleId": rule_id,
         "groupId": group.id,
-        "groupOwnerId": ACCOUNT,
+        "groupOwnerId": group.owner,
         "isEgress": False,
         "ipProtocol": rule.protocol,
         "fromPort": rule.first,
         "toPort": rule.last,
         "cidrIpv4": None if is_group or is_v6 else rule.network,
         "cidrIpv6": rule.network if is_v6 else None,
-        "referencedGroupInfo": {"groupId": rule.network, "userId": ACCOUNT} if is_group else None,
+        "referencedGroupInfo": {"groupId": rule.network, "userId": group.owner} if is_group else None,
         "description": rule.description or None,
     }
 
@@ -304,9 +304,9 @@ def _subnet(region: Region, zone: str) -> Fields:
         "availabilityZone": zone,
         "defaultForAz": True,
         "mapPublicIpOnLaunch": True,
-        "ownerId": ACCOUNT,
+        "ownerId": region.account.number,
     }
 
 
 def _arn(region: Region, group: SecurityGroup) -> str:
-    return f"arn:aws:ec2:{region.name}:{ACCOUNT}:security-group/{group.id}"
+    return f"arn:aws:ec2:{region.name}:{group.owner}:security-group/{group.id}"

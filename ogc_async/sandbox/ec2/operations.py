@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ogc_async.sandbox.ec2 import describing, ending, images, keys, launching, network, tagging
+from ogc_async.sandbox.ec2 import describing, ending, identity, images, keys, launching, network, tagging
 from ogc_async.sandbox.ec2.region import Fields, Region
 from ogc_async.sandbox.ec2.wire import Parameters
 
@@ -60,3 +60,5 @@ OPERATIONS = {
     "DeleteTags": _operation(tagging.delete_tags, "ResourceId Tag"),
     "DescribeTags": _operation(tagging.describe_tags, PAGES),
 }
+
+STS_OPERATIONS = {"GetCallerIdentity": _operation(identity.get_caller_identity, "")}

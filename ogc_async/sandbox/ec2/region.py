@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ogc_async.sandbox.accounts import Account
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.ec2.buckets import Buckets
 from ogc_async.sandbox.ec2.catalog import Image
@@ -15,7 +16,6 @@ from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.room import Machine, MachineRoom, State
 from ogc_async.sandbox.settings import SandboxSettings
 
-ACCOUNT = "000000000000"
 FORGOTTEN_AFTER_S = 3600.0
 """How long a terminated instance is still described."""
 MAX_TAGS = 50
@@ -98,6 +98,7 @@ class SecurityGroup:
     """A firewall in the default VPC."""
 
     id: str
+    owner: str
     name: str
     description: str
     tags: Tags
@@ -114,10 +115,11 @@ class Bound:
 
 
 class Region:
-    """The resources of one region; operations read and change them."""
+    """The resources of one account in one region; operations read and change them."""
 
-    def __init__(self, name: str, settings: SandboxSettings, clock: Clock, room: MachineRoom) -> None:
+    def __init__(self, name: str, account: Account, settings: SandboxSettings, clock: Clock, room: MachineRoom) -> None:
         self.name = name
+        self.account = account
         self.settings = settings
         self.clock = clock
         self.room = room
@@ -126,7 +128,8 @@ class Region:
         self.key_pairs: dict[str, KeyPair] = {}
         self.groups: dict[str, SecurityGroup] = {}
         self.tokens: dict[tuple[str, str], Bound] = {}
-        self._rng = random.Random(f"{settings.seed} {name}")  # noqa: S311  # reproducible, not secret
+        whose = "" if account.place == 1 else f" {account.number}"
+        self._rng = random.Random(f"{settings.seed} {name}{whose}")  # noqa: S311  # reproducible, not secret
         self.buckets = Buckets(clock.now)
         self.vpc_id = self.new_id("vpc")
         self.subnets = {zone: self.new_id("subnet") for zone in self.zones}
@@ -138,7 +141,9 @@ class Region:
 
     def add_group(self, name: str, description: str, tags: Tags) -> SecurityGroup:
         """A new security group, which lets out everything."""
-        group = SecurityGroup(id=self.new_id("sg"), name=name, description=description, tags=tags)
+        group = SecurityGroup(
+            id=self.new_id("sg"), owner=self.account.number, name=name, description=description, tags=tags
+        )
         group.egress[Rule("-1", -1, -1, "0.0.0.0/0")] = self.new_id("sgr")
         self.groups[group.id] = group
         return group

@@ -113,6 +113,13 @@ def reply(operation: str, fields: Mapping[str, Any], request_id: str) -> bytes:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{NAMESPACE}">{body}</{name}>'.encode()
 
 
+def result_reply(operation: str, fields: Mapping[str, Any], request_id: str, namespace: str) -> bytes:
+    """A successful reply as other services than EC2 frame it."""
+    result, metadata = f"{operation}Result", {"RequestId": request_id}
+    body = _children({result: fields, "ResponseMetadata": metadata})
+    return f'<{operation}Response xmlns="{namespace}">{body}</{operation}Response>'.encode()
+
+
 def error_reply(refused: Refused, request_id: str) -> bytes:
     """The reply to a call that was refused."""
     error = _children({"Code": refused.code, "Message": refused.message})
