@@ -52,20 +52,24 @@ class Hosts:
         self._sweeper = Sweeper()
         self._folder = Path(tempfile.mkdtemp(prefix="ogc-sandbox-"))
         self._addresses = self._endless()
+        self._made = 0
 
     def make(self, logins: Iterable[Login], shell: str, host_key: asyncssh.SSHKey | None = None) -> Host:
         """A host that holds its address, and does not listen yet; what it takes to listen is made then.
 
         ``shell`` is every user's login shell. Without ``host_key`` the host has one of its own.
         """
-        for _ in range(TRIES):
-            address = next(self._addresses)
-            held = _hold(address, self._port)
-            if held is not None:
-                folder = self._folder / address
-                cell = self._enclosure.cell(folder, self._sweeper)
-                return Host(address, held, folder, logins, cell, shell=shell, host_key=host_key)
-        raise AddressesTaken(f"no free address in {self._network} with port {self._port} after {TRIES} tries")
+        address, held = self._take()
+        self._made += 1
+        # Of its own name: the folder of a machine that is stopped outlives its address, which another may have then.
+        folder = self._folder / f"{address}-{self._made}"
+        return Host(address, held, folder, logins, self._cell(folder), shell=shell, host_key=host_key)
+
+    def revive(self, host: Host, *, keeps_address: bool = False) -> None:
+        """Give a host that was halted a new address, or its old one again, and what it takes to listen there."""
+        held = _hold(host.address, self._port, is_again=True) if keeps_address else None
+        address, held = (host.address, held) if held is not None else self._take()
+        host.revive(address, held, self._cell(host.folder))
 
     def homes(self) -> int:
         """How many home folders there are."""
@@ -74,6 +78,17 @@ class Hosts:
     def remove(self) -> None:
         """Remove the folder that held the homes."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _take(self) -> tuple[str, socket.socket]:
+        for _ in range(TRIES):
+            address = next(self._addresses)
+            held = _hold(address, self._port)
+            if held is not None:
+                return address, held
+        raise AddressesTaken(f"no free address in {self._network} with port {self._port} after {TRIES} tries")
+
+    def _cell(self, folder: Path) -> Cell:
+        return self._enclosure.cell(folder, self._sweeper)
 
     def _endless(self) -> Iterator[str]:
         """Every address again and again, from a place of its own: sandboxes side by side rarely meet."""
@@ -99,8 +114,8 @@ class Host:
         host_key: asyncssh.SSHKey | None = None,
     ) -> None:
         self.address = address
+        self.folder = folder
         self._socket = held
-        self._folder = folder
         self._logins = tuple(logins)
         self._authorized: list[tuple[str, asyncssh.SSHKey]] = []
         self._cell = cell
@@ -115,6 +130,10 @@ class Host:
         """The one it was given, or its own."""
         return self._given_key or asyncssh.generate_private_key("ssh-ed25519")
 
+    def know(self, logins: Iterable[Login]) -> None:
+        """Whom it is to let in once it listens."""
+        self._logins = tuple(logins)
+
     def authorize(self, logins: Iterable[Login]) -> None:
         """Let in these from now on, and nobody else."""
         self._logins = tuple(logins)
@@ -122,7 +141,7 @@ class Host:
 
     async def open(self) -> None:
         """Listen from now on."""
-        self._folder.mkdir(mode=0o700)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self.authorize(self._logins)
         self._server = await asyncssh.listen(
             sock=self._socket,
@@ -138,8 +157,8 @@ class Host:
             backlog=128,
         )
 
-    async def aclose(self) -> None:
-        """Cut every connection, end every process, remove the home."""
+    async def halt(self) -> None:
+        """Cut every connection and end every process; the home stays."""
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):
@@ -149,7 +168,15 @@ class Host:
             # Each kills its processes when its channel is cut; what they still write would come back otherwise.
             await asyncio.wait(self._commands, timeout=CLOSE_TIMEOUT_S)
         await self._cell.aclose()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def revive(self, address: str, held: socket.socket, cell: Cell) -> None:
+        """Hold this address from now on; it takes :meth:`open` to listen there."""
+        self.address, self._socket, self._cell, self._server = address, held, cell, None
+
+    async def aclose(self) -> None:
+        """Halt, and remove the home."""
+        await self.halt()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     def _run(self, process: Session) -> None:
         account = Account(process.get_extra_info("username"), self._shell)
@@ -205,9 +232,13 @@ class _Door(asyncssh.SSHServer):
         )
 
 
-def _hold(address: str, port: int) -> socket.socket | None:
-    """A socket bound to the address, so that no other sandbox takes it; it refuses connections until it listens."""
+def _hold(address: str, port: int, *, is_again: bool = False) -> socket.socket | None:
+    """A socket bound to the address, so that no other sandbox takes it; it refuses connections until it listens.
+
+    ``is_again`` takes an address that this sandbox has just given up: what is left of its connections is no obstacle.
+    """
     held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, is_again)
     try:
         held.bind((address, port))
     except OSError:

@@ -29,6 +29,8 @@ class State(StrEnum):
 
     PENDING = "pending"
     RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
     ENDING = "ending"
     ENDED = "ended"
 
@@ -56,10 +58,15 @@ class Machine:
     is_doomed: bool = False
     running_at: float | None = None
     ssh_open_at: float | None = None
+    stopped_at: float | None = None
     ended_at: float | None = None
+    starts: int = 0
+    """How often it was started, its launch included: a boot that was broken off knows by this that it was."""
     host: Host | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Its boot is over, one way or the other."""
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    """It has stopped, or ended instead."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     """It has ended."""
 
@@ -67,6 +74,11 @@ class Machine:
     def is_living(self) -> bool:
         """It takes up room."""
         return self.state in (State.PENDING, State.RUNNING)
+
+    @property
+    def is_kept(self) -> bool:
+        """It is there, running or not, and nobody has asked for its end."""
+        return self.state not in (State.ENDING, State.ENDED)
 
     def tags_at(self, now: float, lag: float) -> dict[str, str]:
         """What descriptions show of its tags: none while it is too young."""
@@ -122,11 +134,36 @@ class MachineRoom:
     def end(self, machines: Iterable[Machine], reason: tuple[str, str] = ENDED_BY_USER) -> None:
         """Begin to end these machines; those that end already go on doing so."""
         for machine in machines:
-            if machine.is_living:
+            if machine.is_kept:
                 machine.state = State.ENDING
                 machine.reason = reason
                 machine.settled.set()
                 self.start(self._shut_down(machine))
+
+    def stop(self, machines: Iterable[Machine], reason: tuple[str, str] = ENDED_BY_USER) -> None:
+        """Begin to stop these machines; only those that live do. Their homes stay, their addresses do not."""
+        for machine in machines:
+            if machine.is_living:
+                machine.state = State.STOPPING
+                machine.reason = reason
+                machine.settled.set()
+                machine.stopped.clear()
+                self.start(self._halt(machine))
+
+    def start_again(self, machine: Machine) -> None:
+        """Boot a machine that has stopped; it gets another address."""
+        if machine.state is State.STOPPED:
+            machine.state, machine.reason = State.PENDING, None
+            machine.boot_s = self.draw_boot_s()
+            machine.settled.clear()
+            self.start(self._boot(machine))
+
+    def reboot(self, machine: Machine) -> None:
+        """Cut a running machine's connections and processes; it stays running, and its SSH server comes back."""
+        if machine.state is State.RUNNING and machine.host is not None:
+            machine.starts += 1
+            machine.ssh_open_at = None
+            self.start(self._reboot(machine, machine.host))
 
     def start(self, life: Coroutine[None, None, None]) -> None:
         """Run what belongs to a machine's life; it ends with the room at the latest."""
@@ -142,31 +179,73 @@ class MachineRoom:
         await asyncio.gather(*(self._close_host(machine) for machine in self))
 
     async def _boot(self, machine: Machine) -> None:
+        machine.starts += 1
+        this_start = machine.starts
         await self._clock.sleep(machine.boot_s)
-        if machine.state is not State.PENDING:
+        if machine.state is not State.PENDING or machine.starts != this_start:
             return
         if machine.is_doomed:
             self._die(machine, NO_CAPACITY)
             return
         try:
-            shell = machine.tags.get(LOGIN_SHELL) or self._settings.login_shell
-            machine.host = self._hosts.make(machine.logins, shell, machine.host_key)
+            self._give_host(machine)
         except (AddressesTaken, OSError) as error:
             # Left pending, it would be waited for in vain.
             log.exception("a machine has no host")
             self._die(machine, (INTERNAL_ERROR, str(error)))
             return
-        machine.address = machine.host.address
         machine.state, machine.running_at = State.RUNNING, self._clock.now()
         machine.settled.set()
+        await self._open(machine, this_start)
+
+    def _give_host(self, machine: Machine) -> None:
+        """Its first one, or that of before on another address."""
+        if machine.host is None:
+            shell = machine.tags.get(LOGIN_SHELL) or self._settings.login_shell
+            machine.host = self._hosts.make(machine.logins, shell, machine.host_key)
+        else:
+            self._hosts.revive(machine.host)
+            machine.host.know(machine.logins)
+        machine.address = machine.host.address
+
+    async def _open(self, machine: Machine, this_start: int) -> None:
         await self._clock.sleep(self.rng.uniform(*self._settings.ssh_delay))
-        if machine.state is State.RUNNING and self._settings.has_ssh:
-            await machine.host.open()
+        host = machine.host
+        if host is None or not _is_up(machine, this_start) or not self._settings.has_ssh:
+            return
+        await host.open()
+        if _is_up(machine, this_start):
             machine.ssh_open_at = self._clock.now()
+        elif machine.starts == this_start:
+            # It was stopped or ended meanwhile, and what was to cut its server found none.
+            await host.halt()
+
+    async def _halt(self, machine: Machine) -> None:
+        machine.ssh_open_at = None
+        if machine.host is not None:
+            await machine.host.halt()
+        await self._clock.sleep(self._settings.shutdown)
+        if machine.state is State.STOPPING:
+            machine.state, machine.stopped_at, machine.address = State.STOPPED, self._clock.now(), None
+        machine.stopped.set()
+
+    async def _reboot(self, machine: Machine, host: Host) -> None:
+        this_start = machine.starts
+        await host.halt()
+        if _is_up(machine, this_start):
+            self._hosts.revive(host, keeps_address=True)
+            machine.address = host.address
+            await self._open(machine, this_start)
 
     def _die(self, machine: Machine, reason: tuple[str, str]) -> None:
-        machine.state, machine.reason, machine.ended_at = State.ENDED, reason, self._clock.now()
+        """Of a launch there is nothing left then; a machine that was only started again is stopped still."""
+        machine.reason = reason
         machine.settled.set()
+        machine.stopped.set()
+        if machine.host is not None:
+            machine.state, machine.stopped_at = State.STOPPED, self._clock.now()
+            return
+        machine.state, machine.ended_at = State.ENDED, self._clock.now()
         machine.gone.set()
 
     async def _shut_down(self, machine: Machine) -> None:
@@ -174,6 +253,7 @@ class MachineRoom:
         await self._clock.sleep(self._settings.shutdown)
         machine.state, machine.ended_at = State.ENDED, self._clock.now()
         machine.address = None
+        machine.stopped.set()
         machine.gone.set()
 
     async def _close_host(self, machine: Machine) -> None:
@@ -185,3 +265,8 @@ class MachineRoom:
         self._lives.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a machine's life broke off", exc_info=task.exception())
+
+
+def _is_up(machine: Machine, this_start: int) -> bool:
+    """It runs, and was not started anew since."""
+    return machine.state is State.RUNNING and machine.starts == this_start
