@@ -130,10 +130,6 @@ class Host:
         """The one it was given, or its own."""
         return self._given_key or asyncssh.generate_private_key("ssh-ed25519")
 
-    def know(self, logins: Iterable[Login]) -> None:
-        """Whom it is to let in once it listens."""
-        self._logins = tuple(logins)
-
     def authorize(self, logins: Iterable[Login]) -> None:
         """Let in these from now on, and nobody else."""
         self._logins = tuple(logins)

@@ -60,8 +60,9 @@ class Machine:
     ssh_open_at: float | None = None
     stopped_at: float | None = None
     ended_at: float | None = None
-    starts: int = 0
-    """How often it was started, its launch included: a boot that was broken off knows by this that it was."""
+    boots: int = 0
+    """How often it has begun to boot: a boot that was broken off knows by this that it was."""
+    boots_since: float = 0.0
     host: Host | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Its boot is over, one way or the other."""
@@ -119,7 +120,7 @@ class MachineRoom:
         """Take the machine in and let it boot."""
         self._machines[machine.id] = machine
         machine.is_doomed = self.rng.random() < self._settings.late_deaths
-        self.start(self._boot(machine))
+        self._begin_boot(machine)
 
     def draw_boot_s(self) -> float:
         """How long the next machine takes to boot."""
@@ -147,7 +148,6 @@ class MachineRoom:
                 machine.state = State.STOPPING
                 machine.reason = reason
                 machine.settled.set()
-                machine.stopped.clear()
                 self.start(self._halt(machine))
 
     def start_again(self, machine: Machine) -> None:
@@ -156,12 +156,13 @@ class MachineRoom:
             machine.state, machine.reason = State.PENDING, None
             machine.boot_s = self.draw_boot_s()
             machine.settled.clear()
-            self.start(self._boot(machine))
+            machine.stopped.clear()
+            self._begin_boot(machine)
 
     def reboot(self, machine: Machine) -> None:
         """Cut a running machine's connections and processes; it stays running, and its SSH server comes back."""
         if machine.state is State.RUNNING and machine.host is not None:
-            machine.starts += 1
+            machine.boots += 1
             machine.ssh_open_at = None
             self.start(self._reboot(machine, machine.host))
 
@@ -178,11 +179,14 @@ class MachineRoom:
         await asyncio.gather(*self._lives, return_exceptions=True)
         await asyncio.gather(*(self._close_host(machine) for machine in self))
 
-    async def _boot(self, machine: Machine) -> None:
-        machine.starts += 1
-        this_start = machine.starts
+    def _begin_boot(self, machine: Machine) -> None:
+        machine.boots += 1
+        machine.boots_since = self._clock.now()
+        self.start(self._boot(machine, machine.boots))
+
+    async def _boot(self, machine: Machine, this_boot: int) -> None:
         await self._clock.sleep(machine.boot_s)
-        if machine.state is not State.PENDING or machine.starts != this_start:
+        if machine.state is not State.PENDING or machine.boots != this_boot:
             return
         if machine.is_doomed:
             self._die(machine, NO_CAPACITY)
@@ -196,7 +200,7 @@ class MachineRoom:
             return
         machine.state, machine.running_at = State.RUNNING, self._clock.now()
         machine.settled.set()
-        await self._open(machine, this_start)
+        await self._open(machine, this_boot)
 
     def _give_host(self, machine: Machine) -> None:
         """Its first one, or that of before on another address."""
@@ -205,18 +209,17 @@ class MachineRoom:
             machine.host = self._hosts.make(machine.logins, shell, machine.host_key)
         else:
             self._hosts.revive(machine.host)
-            machine.host.know(machine.logins)
         machine.address = machine.host.address
 
-    async def _open(self, machine: Machine, this_start: int) -> None:
+    async def _open(self, machine: Machine, this_boot: int) -> None:
         await self._clock.sleep(self.rng.uniform(*self._settings.ssh_delay))
         host = machine.host
-        if host is None or not _is_up(machine, this_start) or not self._settings.has_ssh:
+        if host is None or not _is_up(machine, this_boot) or not self._settings.has_ssh:
             return
         await host.open()
-        if _is_up(machine, this_start):
+        if _is_up(machine, this_boot):
             machine.ssh_open_at = self._clock.now()
-        elif machine.starts == this_start:
+        elif machine.boots == this_boot:
             # It was stopped or ended meanwhile, and what was to cut its server found none.
             await host.halt()
 
@@ -230,12 +233,12 @@ class MachineRoom:
         machine.stopped.set()
 
     async def _reboot(self, machine: Machine, host: Host) -> None:
-        this_start = machine.starts
+        this_boot = machine.boots
         await host.halt()
-        if _is_up(machine, this_start):
+        if _is_up(machine, this_boot):
             self._hosts.revive(host, keeps_address=True)
             machine.address = host.address
-            await self._open(machine, this_start)
+            await self._open(machine, this_boot)
 
     def _die(self, machine: Machine, reason: tuple[str, str]) -> None:
         """Of a launch there is nothing left then; a machine that was only started again is stopped still."""
@@ -267,6 +270,6 @@ class MachineRoom:
             log.error("a machine's life broke off", exc_info=task.exception())
 
 
-def _is_up(machine: Machine, this_start: int) -> bool:
+def _is_up(machine: Machine, this_boot: int) -> bool:
     """It runs, and was not started anew since."""
-    return machine.state is State.RUNNING and machine.starts == this_start
+    return machine.state is State.RUNNING and machine.boots == this_boot
