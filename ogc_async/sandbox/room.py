@@ -12,8 +12,11 @@ from enum import StrEnum
 import asyncssh
 
 from ogc_async.sandbox.clock import Clock
+from ogc_async.sandbox.fates import INTERNAL_ERROR as FATAL_ERROR
+from ogc_async.sandbox.fates import STOP, Fates
 from ogc_async.sandbox.hosts import AddressesTaken, Host, Hosts, Login
 from ogc_async.sandbox.settings import SandboxSettings
+from ogc_async.sandbox.traffic import SHUTDOWN, SPOT_RECLAIM, read_faults
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +24,11 @@ NO_CAPACITY = ("Server.InsufficientInstanceCapacity", "Insufficient capacity to 
 LOGIN_SHELL = "sandbox-login-shell"
 """The tag, or label, that names a machine's own login shell."""
 INTERNAL_ERROR = "Server.InternalError"
+BOOT_ERROR = (INTERNAL_ERROR, "Internal error on launch")
 ENDED_BY_USER = ("Client.UserInitiatedShutdown", "User initiated shutdown")
+SHUT_DOWN_INSIDE = ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
+STOPPED_BY_CLOUD = ("Server.ScheduledStop", "Stopped due to scheduled retirement")
+RECLAIMED = ("Server.SpotInstanceTermination", "Spot instance termination")
 
 
 class State(StrEnum):
@@ -56,6 +63,10 @@ class Machine:
     address: str | None = None
     is_protected: bool = False
     is_doomed: bool = False
+    is_spot: bool = False
+    has_public_address: bool = True
+    is_ended_by_shutdown: bool = False
+    """A shutdown from inside is its end; else it stops."""
     running_at: float | None = None
     ssh_open_at: float | None = None
     stopped_at: float | None = None
@@ -97,6 +108,8 @@ class MachineRoom:
         self._lives: set[asyncio.Task[None]] = set()
         self.rng = random.Random(settings.seed)  # noqa: S311  # reproducible, not secret
         self._numbers = 0
+        self._fates = Fates(settings)
+        self.add_faults(settings.faults)
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(tuple(self._machines.values()))
@@ -166,6 +179,11 @@ class MachineRoom:
             machine.ssh_open_at = None
             self.start(self._reboot(machine, machine.host))
 
+    def add_faults(self, faults: Iterable[str]) -> None:
+        """Plan what befalls machines, or let it happen now. Raises ``ValueError``."""
+        for blow in self._fates.add_faults(read_faults(faults)):
+            self._strike([each for each in self if blow.target in ("*", each.id)], blow.kind)
+
     def start(self, life: Coroutine[None, None, None]) -> None:
         """Run what belongs to a machine's life; it ends with the room at the latest."""
         task = asyncio.get_running_loop().create_task(life)
@@ -188,8 +206,12 @@ class MachineRoom:
         await self._clock.sleep(machine.boot_s)
         if machine.state is not State.PENDING or machine.boots != this_boot:
             return
-        if machine.is_doomed:
-            self._die(machine, NO_CAPACITY)
+        fate = self._fates.of_boot()
+        if fate == STOP:
+            self.stop([machine], STOPPED_BY_CLOUD)
+            return
+        if machine.is_doomed or fate:
+            self._die(machine, BOOT_ERROR if fate == FATAL_ERROR else NO_CAPACITY)
             return
         try:
             self._give_host(machine)
@@ -200,7 +222,35 @@ class MachineRoom:
             return
         machine.state, machine.running_at = State.RUNNING, self._clock.now()
         machine.settled.set()
+        self._after_boot(machine)
         await self._open(machine, this_boot)
+
+    def _after_boot(self, machine: Machine) -> None:
+        if machine.is_spot and (after := self._fates.of_spot()) is not None:
+            self.start(self._reclaim_later(machine, after))
+        if not machine.has_public_address:
+            machine.address = None
+        elif self._settings.late_addresses:
+            address, machine.address = machine.address, None
+            self.start(self._address_later(machine, address))
+
+    async def _reclaim_later(self, machine: Machine, after: float) -> None:
+        await self._clock.sleep(after)
+        self._strike([machine], SPOT_RECLAIM)
+
+    async def _address_later(self, machine: Machine, address: str | None) -> None:
+        await self._clock.sleep(self._settings.late_addresses)
+        # Of this boot alone: another one has an address of its own.
+        if machine.state is State.RUNNING and machine.host is not None and machine.host.address == address:
+            machine.address = address
+
+    def _strike(self, machines: Iterable[Machine], kind: str) -> None:
+        """Take back those that are spot machines, or let those that run shut themselves down."""
+        for machine in machines:
+            if kind == SPOT_RECLAIM and machine.is_spot and machine.is_living:
+                self.end([machine], RECLAIMED)
+            elif kind == SHUTDOWN and machine.state is State.RUNNING:
+                (self.end if machine.is_ended_by_shutdown else self.stop)([machine], SHUT_DOWN_INSIDE)
 
     def _give_host(self, machine: Machine) -> None:
         """Its first one, or that of before on another address."""
@@ -237,7 +287,8 @@ class MachineRoom:
         await host.halt()
         if _is_up(machine, this_boot):
             self._hosts.revive(host, keeps_address=True)
-            machine.address = host.address
+            if machine.address is not None:
+                machine.address = host.address
             await self._open(machine, this_boot)
 
     def _die(self, machine: Machine, reason: tuple[str, str]) -> None:

@@ -103,14 +103,15 @@ class Sandbox:
             "calls": {"aws": self._ec2.traffic.counts(), "google": self._compute.traffic.counts()},
             "faults": {"aws": self._ec2.traffic.faults(), "google": self._compute.traffic.faults()},
             "key_pairs": left["key_pairs"],
+            "volumes": self._ec2.volumes(),
             "firewalls": [*left["firewalls"], *self._compute.firewalls()],
             "homes": self._hosts.homes(),
         }
 
     def add_faults(self, *faults: str) -> None:
         """Plan faults in every cloud, as the setting ``faults`` has them. Raises ``ValueError``."""
-        for traffic in (self._ec2.traffic, self._compute.traffic):
-            traffic.add_faults(faults)
+        for whom in (self._room, self._ec2.traffic, self._compute.traffic):
+            whom.add_faults(faults)
 
     def _web(self) -> web.Application:
         check = guard(self.settings.host, self.settings.admin_token)

@@ -120,8 +120,8 @@ class SandboxSettings:
     ``@2`` it is the second account's alone. ``Operation=well`` takes back what is planned for it, ``*=well``
     everything. ``outage=SECONDS`` and ``cut=SECONDS`` hold for every call from now on; after ``expire=SECONDS`` the
     first account's credentials are over, until ``expire=never``. To the machines themselves happen
-    ``boot=internal-error``, ``boot=no-capacity``, ``boot=stop`` (the next one to boot) and ``spot-reclaim=ID`` (now;
-    ``*`` is every spot machine).
+    ``boot=internal-error``, ``boot=no-capacity``, ``boot=stop`` (the next one to boot, or ``:lasting``) and, now,
+    ``spot-reclaim=ID`` and ``shutdown=ID`` (from inside); ``*`` is every machine.
     """
     lies: tuple[str, ...] = ()
     """``Operation=kind`` each: a fault, by its word, that lasts from the start."""

@@ -53,6 +53,9 @@ EXPIRE = "expire"
 NEVER = "never"
 OUTAGES = {"outage": UNAVAILABLE, "cut": CUT}
 """What every call meets during an outage: a refusal for the time being, or a connection that breaks off unheard."""
+BOOT, SPOT_RECLAIM, SHUTDOWN = "boot", "spot-reclaim", "shutdown"
+EVENTS = frozenset({BOOT, SPOT_RECLAIM, SHUTDOWN})
+"""What happens to machines, and to no call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,7 @@ class Traffic:
                 self._expires_at = now + times[each]
             elif each.operation in OUTAGES:
                 self._outages.append(Outage(now, now + times[each], OUTAGES[each.operation]))
-            else:
+            elif each.operation not in EVENTS:
                 self._plan.add(each)
                 if (each.operation, each.kind) == ("*", WELL):
                     self._outages.clear()

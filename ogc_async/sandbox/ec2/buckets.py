@@ -39,7 +39,7 @@ RESOURCES = {
     "TerminateInstances": Rate(1000, 20),
 }
 
-FILTERABLE = {"DescribeInstances", "DescribeInstanceStatus", "DescribeSecurityGroups"}
+FILTERABLE = {"DescribeInstances", "DescribeInstanceStatus", "DescribeSecurityGroups", "DescribeVolumes"}
 
 
 class Bucket:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 REGIONS = (
@@ -25,24 +25,48 @@ REDHAT, ROCKY, ALMA, CENTOS, SUSE = "309956199498", "792107900819", "76433670338
 ALIASES = {AMAZON: "amazon", MICROSOFT: "amazon"}
 DATES = ("2026-07-14", "2026-09-08", "2026-10-20")
 ARCHES = ("x86_64", "arm64")
+ROOT_GIB, DATA_GIB = 8, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One disk of an image's block device mapping."""
+
+    name: str
+    size_gib: int
+    is_deleted: bool = True
+    """It ends with its instance."""
+    kind: str = "gp3"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A public image."""
+    """An image: a public one, or an account's own."""
 
     id: str
     name: str
     owner: str
     arch: str
     created: str
-    root_device: str = "/dev/sda1"
+    devices: tuple[Device, ...]
+    """The root device first."""
     is_windows: bool = False
+    is_public: bool = True
+
+    @property
+    def root_device(self) -> str:
+        """Its name."""
+        return self.devices[0].name
 
     @property
     def creation_date(self) -> str:
         """As EC2 writes it."""
         return f"{self.created}T06:30:00.000Z"
+
+
+def snapshot_of(image: Image, device: Device) -> str:
+    """The snapshot that the image's disk is made of."""
+    return f"snap-{hashlib.sha256(f'{image.id} {device.name}'.encode()).hexdigest()[:17]}"
 
 
 def arch_of(instance_type: str) -> str | None:
@@ -67,6 +91,12 @@ def images(region: str) -> dict[str, Image]:
 
 
 @lru_cache
+def own_images(region: str, account: str) -> dict[str, Image]:
+    """The account's own images in a region, by id: such as leave disks behind."""
+    return {image.id: image for image in _own_images(region, account)}
+
+
+@lru_cache
 def parameters(region: str) -> dict[str, str]:
     """The public SSM parameters that name an image, with its id."""
     newest = {image.name: image.id for image in images(region).values()}
@@ -75,9 +105,22 @@ def parameters(region: str) -> dict[str, str]:
 
 def _images(region: str) -> Iterator[Image]:
     for name, owner, arch, created in _names():
-        digest = hashlib.sha256(f"{region} {name}".encode()).hexdigest()
-        root = "/dev/xvda" if owner in (AMAZON, DEBIAN) else "/dev/sda1"
-        yield Image(f"ami-{digest[:17]}", name, owner, arch, created, root, is_windows=owner == MICROSOFT)
+        root = Device("/dev/xvda" if owner in (AMAZON, DEBIAN) else "/dev/sda1", ROOT_GIB)
+        yield Image(_image_id(region, name), name, owner, arch, created, (root,), is_windows=owner == MICROSOFT)
+
+
+def _own_images(region: str, account: str) -> Iterator[Image]:
+    root, data = Device("/dev/sda1", ROOT_GIB), Device("/dev/sdf", DATA_GIB, is_deleted=False)
+    kinds = {"two-disks": (root, data), "keeps-disks": (replace(root, is_deleted=False), data)}
+    for kind, devices in kinds.items():
+        for arch in ARCHES:
+            name = f"golden-{kind}-{arch}"
+            image_id = _image_id(region, f"{account} {name}")
+            yield Image(image_id, name, account, arch, DATES[-1], devices, is_public=False)
+
+
+def _image_id(region: str, name: str) -> str:
+    return f"ami-{hashlib.sha256(f'{region} {name}'.encode()).hexdigest()[:17]}"
 
 
 def _names() -> Iterator[tuple[str, str, str, str]]:

@@ -1,4 +1,4 @@
-"""Instances and their volumes as descriptions show them."""
+"""Instances as descriptions show them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import groupby
 from ogc_async.sandbox.ec2.errors import Refused
 from ogc_async.sandbox.ec2.filters import Field, page, select
 from ogc_async.sandbox.ec2.region import STATES, Fields, Instance, Region, Tags, tag_set
+from ogc_async.sandbox.ec2.volumes import describe_mapping
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.room import State
 
@@ -40,23 +41,6 @@ def describe_instance_status(region: Region, parameters: Parameters) -> Fields:
     return {"instanceStatusSet": [_status(each) for each in chosen], "nextToken": token}
 
 
-def describe_volumes(region: Region, parameters: Parameters) -> Fields:
-    """The root volumes of instances that are not terminated."""
-    ids = parameters.texts("VolumeId")
-    found = {each.volume_id: each for each in region.visible() if not each.is_ended}
-    unknown = next((each for each in ids if each not in found), None)
-    if unknown:
-        raise Refused("InvalidVolume.NotFound", f"The volume '{unknown}' does not exist.")
-    volumes: dict[str, Field[Instance]] = {
-        "volume-id": lambda each: [each.volume_id],
-        "attachment.instance-id": lambda each: [each.id],
-        "availability-zone": lambda each: [each.machine.zone],
-    }
-    chosen = select([found[each] for each in ids] or found.values(), parameters, volumes, lambda each: each.volume_tags)
-    some, token = page(chosen, parameters, smallest=5, largest=500)
-    return {"volumeSet": [_volume(region, each) for each in some], "nextToken": token}
-
-
 def describe_instance_attribute(region: Region, parameters: Parameters) -> Fields:
     """One attribute of one instance."""
     [instance] = find_instances(region, [parameters.required("InstanceId")])
@@ -64,6 +48,7 @@ def describe_instance_attribute(region: Region, parameters: Parameters) -> Field
     values: dict[str, Fields] = {
         "instanceType": {"value": instance.machine.type},
         "userData": {"value": instance.user_data} if instance.user_data else {},
+        "disableApiStop": {"value": instance.is_stop_protected},
         "disableApiTermination": {"value": instance.machine.is_protected},
         "instanceInitiatedShutdownBehavior": {"value": instance.shutdown_behavior},
         "rootDeviceName": {"value": instance.image.root_device},
@@ -113,7 +98,7 @@ def fields(region: Region) -> dict[str, Field[Instance]]:
         "instance-state-name": lambda each: [each.state],
         "instance-state-code": lambda each: [str(STATES[each.machine.state][0])],
         "instance-type": lambda each: [each.machine.type],
-        "instance-lifecycle": lambda each: ["spot"] if each.is_spot else [],
+        "instance-lifecycle": lambda each: ["spot"] if each.machine.is_spot else [],
         "image-id": lambda each: [each.image.id],
         "architecture": lambda each: [each.image.arch],
         "availability-zone": lambda each: [each.machine.zone],
@@ -142,7 +127,7 @@ def _group_names(region: Region, instance: Instance) -> Iterator[str]:
 
 def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
     machine, image = instance.machine, instance.image
-    is_there = machine.state in (State.PENDING, State.RUNNING)
+    is_there = machine.is_kept
     host_name = f"ip-{machine.private_ip.replace('.', '-')}.{region.name}.compute.internal"
     reason = (
         {"code": machine.reason[0], "message": f"{machine.reason[0]}: {machine.reason[1]}"} if machine.reason else None
@@ -157,7 +142,7 @@ def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
         "keyName": instance.key_name or None,
         "amiLaunchIndex": instance.index,
         "instanceType": machine.type,
-        "launchTime": region.clock.moment(machine.launched_at),
+        "launchTime": region.clock.moment(instance.started_at),
         "placement": {"availabilityZone": machine.zone, "groupName": "", "tenancy": "default"},
         "monitoring": {"state": "disabled"},
         "subnetId": region.subnets[machine.zone] if is_there else None,
@@ -176,9 +161,9 @@ def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
         "architecture": image.arch,
         "rootDeviceType": "ebs",
         "rootDeviceName": image.root_device,
-        "blockDeviceMapping": [_device(region, instance)] if is_there else [],
+        "blockDeviceMapping": describe_mapping(region, instance) if is_there else [],
         "virtualizationType": "hvm",
-        "instanceLifecycle": "spot" if instance.is_spot else None,
+        "instanceLifecycle": "spot" if machine.is_spot else None,
         "clientToken": instance.token,
         "tagSet": tag_set(tags),
         "hypervisor": "xen",
@@ -187,16 +172,6 @@ def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
         "platform": "windows" if image.is_windows else None,
         "metadataOptions": {"state": "applied", "httpTokens": instance.http_tokens, "httpEndpoint": "enabled"},
     }
-
-
-def _device(region: Region, instance: Instance) -> Fields:
-    attached = {
-        "volumeId": instance.volume_id,
-        "status": "attached",
-        "attachTime": region.clock.moment(instance.machine.launched_at),
-        "deleteOnTermination": True,
-    }
-    return {"deviceName": instance.image.root_device, "ebs": attached}
 
 
 def _status(instance: Instance) -> Fields:
@@ -208,27 +183,4 @@ def _status(instance: Instance) -> Fields:
         "instanceState": describe_state(instance.machine.state),
         "instanceStatus": checks,
         "systemStatus": checks,
-    }
-
-
-def _volume(region: Region, instance: Instance) -> Fields:
-    created = region.clock.moment(instance.machine.launched_at)
-    attachment = {
-        "volumeId": instance.volume_id,
-        "instanceId": instance.id,
-        "device": instance.image.root_device,
-        "status": "attached",
-        "attachTime": created,
-        "deleteOnTermination": True,
-    }
-    return {
-        "volumeId": instance.volume_id,
-        "size": instance.volume_gib,
-        "availabilityZone": instance.machine.zone,
-        "status": "in-use",
-        "createTime": created,
-        "attachmentSet": [attachment],
-        "volumeType": "gp3",
-        "encrypted": False,
-        "tagSet": tag_set(instance.volume_tags),
     }

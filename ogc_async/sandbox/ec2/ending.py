@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 
-from ogc_async.sandbox.ec2.describing import describe_state, find_instances
-from ogc_async.sandbox.ec2.errors import Refused, missing
+from ogc_async.sandbox.ec2.describing import find_instances
+from ogc_async.sandbox.ec2.errors import Refused, invalid, missing
 from ogc_async.sandbox.ec2.region import Fields, Region
+from ogc_async.sandbox.ec2.stopping import describe_changes
 from ogc_async.sandbox.ec2.wire import Parameters
 
 MAX_IDS = 1000
@@ -28,25 +29,29 @@ def terminate_instances(region: Region, parameters: Parameters) -> Fields:
                 "attribute and try again.",
             )
     region.take_resources("TerminateInstances", len(instances))
-    before = {each.id: describe_state(each.machine.state) for each in instances}
+    before = {each.id: each.machine.state for each in instances}
     region.room.end([each.machine for each in instances])
-    return {
-        "instancesSet": [
-            {
-                "instanceId": each.id,
-                "currentState": describe_state(each.machine.state),
-                "previousState": before[each.id],
-            }
-            for each in instances
-        ]
-    }
+    return describe_changes(instances, before)
 
 
 def modify_instance_attribute(region: Region, parameters: Parameters) -> Fields:
-    """Turn termination protection on or off."""
+    """Protect from termination or from stopping, or not; choose what a shutdown from inside does."""
     [instance] = find_instances(region, [parameters.required("InstanceId")])
-    instance.machine.is_protected = parameters.group("DisableApiTermination").flag("Value")
+    if "DisableApiTermination" in parameters:
+        instance.machine.is_protected = parameters.group("DisableApiTermination").flag("Value")
+    if "DisableApiStop" in parameters:
+        instance.is_stop_protected = parameters.group("DisableApiStop").flag("Value")
+    if "InstanceInitiatedShutdownBehavior" in parameters:
+        wanted = parameters.group("InstanceInitiatedShutdownBehavior").required("Value")
+        instance.machine.is_ended_by_shutdown = is_terminate(wanted)
     return {"return": True}
+
+
+def is_terminate(behavior: str) -> bool:
+    """A shutdown from inside is the instance's end. Raises :class:`Refused`."""
+    if behavior not in ("stop", "terminate"):
+        raise invalid("InstanceInitiatedShutdownBehavior", behavior)
+    return behavior == "terminate"
 
 
 def get_console_output(region: Region, parameters: Parameters) -> Fields:

@@ -29,3 +29,12 @@ def invalid(parameter: str, value: object, why: str = "") -> Refused:
 def throttled() -> Refused:
     """No token left in a bucket."""
     return Refused("RequestLimitExceeded", "Request limit exceeded.", 503)
+
+
+def no_capacity(instance_type: str, zone: str) -> Refused:
+    """No room for a machine of that type there."""
+    message = (
+        f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
+        f"({zone}). Our system will be working on provisioning additional capacity."
+    )
+    return Refused("InsufficientInstanceCapacity", message, 500)

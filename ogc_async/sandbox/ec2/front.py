@@ -20,6 +20,7 @@ from ogc_async.sandbox.ec2.errors import Refused, throttled
 from ogc_async.sandbox.ec2.identity import arn_of
 from ogc_async.sandbox.ec2.operations import OPERATIONS, STS_OPERATIONS
 from ogc_async.sandbox.ec2.region import Fields, Instance, Region
+from ogc_async.sandbox.ec2.volumes import show
 from ogc_async.sandbox.ec2.weather import denied, emptied, expired, refusal
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.lies import login_page, redirect_to_login, truncated
@@ -113,6 +114,10 @@ class Ec2:
     def instances(self) -> list[Fields]:
         """Every machine there ever was, for the admin page."""
         return [_described(region, each) for region in self._regions.values() for each in region.instances.values()]
+
+    def volumes(self) -> list[Fields]:
+        """Every disk that is there, for the admin page."""
+        return [each for region in self._regions.values() for each in show(region)]
 
     def leftovers(self) -> dict[str, list[str]]:
         """Names of what was made beside machines, and not removed yet."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ogc_async.sandbox.ec2.catalog import ALIASES, Image, images
+from ogc_async.sandbox.ec2.catalog import ALIASES, Device, Image, snapshot_of
 from ogc_async.sandbox.ec2.catalog import parameters as parameters_of
 from ogc_async.sandbox.ec2.errors import Refused
 from ogc_async.sandbox.ec2.filters import Field, page, select
@@ -23,7 +23,7 @@ FIELDS: dict[str, Field[Image]] = {
     "owner-id": lambda image: [image.owner],
     "owner-alias": lambda image: [ALIASES.get(image.owner, "")],
     "state": lambda _: ["available"],
-    "is-public": lambda _: ["true"],
+    "is-public": lambda image: [str(image.is_public).lower()],
     "image-type": lambda _: ["machine"],
     "root-device-type": lambda _: ["ebs"],
     "virtualization-type": lambda _: ["hvm"],
@@ -34,10 +34,11 @@ FIELDS: dict[str, Field[Image]] = {
 def describe_images(region: Region, parameters: Parameters) -> Fields:
     """By id, owner and filter."""
     ids = parameters.texts("ImageId")
-    found: Sequence[Image] = [find_image(region, each) for each in ids] or list(images(region.name).values())
+    found: Sequence[Image] = [find_image(region, each) for each in ids] or list(region.images().values())
     owners = set(parameters.texts("Owner"))
     if owners:
-        found = [image for image in found if owners & {image.owner, ALIASES.get(image.owner)}]
+        own = {region.account.number: "self"}
+        found = [image for image in found if owners & {image.owner, ALIASES.get(image.owner), own.get(image.owner)}]
     chosen = select(found, parameters, FIELDS, lambda _: {})
     some, token = page(chosen, parameters, smallest=1, largest=1000)
     return {"imagesSet": [_describe(image) for image in some], "nextToken": token}
@@ -79,14 +80,13 @@ def _parameter(region: Region, name: str, value: str) -> dict[str, Any]:
 
 
 def _describe(image: Image) -> Fields:
-    disk = {"volumeSize": 8, "volumeType": "gp3", "deleteOnTermination": True, "encrypted": False}
     return {
         "imageId": image.id,
         "imageLocation": f"{ALIASES.get(image.owner, image.owner)}/{image.name}",
         "imageState": "available",
         "imageOwnerId": image.owner,
         "creationDate": image.creation_date,
-        "isPublic": True,
+        "isPublic": image.is_public,
         "architecture": image.arch,
         "imageType": "machine",
         "imageOwnerAlias": ALIASES.get(image.owner),
@@ -94,10 +94,20 @@ def _describe(image: Image) -> Fields:
         "description": image.name,
         "rootDeviceType": "ebs",
         "rootDeviceName": image.root_device,
-        "blockDeviceMapping": [{"deviceName": image.root_device, "ebs": disk}],
+        "blockDeviceMapping": [{"deviceName": each.name, "ebs": _disk(image, each)} for each in image.devices],
         "virtualizationType": "hvm",
         "hypervisor": "xen",
         "enaSupport": True,
         "platform": "windows" if image.is_windows else None,
         "platformDetails": "Windows" if image.is_windows else "Linux/UNIX",
+    }
+
+
+def _disk(image: Image, device: Device) -> Fields:
+    return {
+        "snapshotId": snapshot_of(image, device),
+        "volumeSize": device.size_gib,
+        "volumeType": device.kind,
+        "deleteOnTermination": device.is_deleted,
+        "encrypted": False,
     }

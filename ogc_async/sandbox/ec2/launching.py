@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ogc_async.sandbox.ec2.catalog import AMI_ID, Image, arch_of, images
+from ogc_async.sandbox.ec2.catalog import AMI_ID, Device, Image, arch_of
 from ogc_async.sandbox.ec2.cloudinit import host_key_in
 from ogc_async.sandbox.ec2.describing import describe_reservation
-from ogc_async.sandbox.ec2.errors import Refused, invalid, missing
+from ogc_async.sandbox.ec2.ending import is_terminate
+from ogc_async.sandbox.ec2.errors import Refused, invalid, missing, no_capacity
 from ogc_async.sandbox.ec2.region import Bound, Fields, Instance, KeyPair, Region, tag_specification
+from ogc_async.sandbox.ec2.volumes import attach, devices_of
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.hosts import Login
 from ogc_async.sandbox.room import Machine
 
 MAX_TOKEN = 64
 MAX_USER_DATA = 16 * 1024
-DEFAULT_DISK_GIB = 8
+INTERFACE = ("Description", "DeleteOnTermination", "InterfaceType")
+"""Of a network interface, what makes no difference here."""
 TAGGABLE = ("instance", "volume", "spot-instances-request", "network-interface")
 
 TAKES = (
     "ImageId InstanceType MinCount MaxCount ClientToken KeyName SecurityGroup SecurityGroupId SubnetId Placement "
     "TagSpecification InstanceInitiatedShutdownBehavior MetadataOptions InstanceMarketOptions UserData "
-    "BlockDeviceMapping DisableApiTermination Monitoring EbsOptimized"
+    "BlockDeviceMapping DisableApiTermination DisableApiStop Monitoring EbsOptimized NetworkInterface "
+    "HibernationOptions"
 )
 
 
@@ -36,6 +40,8 @@ class Wanted:
     zone: str | None
     key: KeyPair | None
     group_ids: list[str]
+    devices: list[Device]
+    has_public_address: bool
 
 
 def run_instances(region: Region, parameters: Parameters) -> Fields:
@@ -95,7 +101,17 @@ def _read(region: Region, parameters: Parameters) -> Wanted:
     if not 1 <= least <= most:
         raise invalid("MinCount", least, "It must be between 1 and MaxCount.")
     return Wanted(
-        image, kind, least, most, _zone(region, parameters), _key(region, parameters), _groups(region, parameters)
+        image=image,
+        type=kind,
+        least=least,
+        most=most,
+        zone=_zone(region, parameters),
+        key=_key(region, parameters),
+        group_ids=_groups(region, parameters),
+        devices=devices_of(image, parameters),
+        has_public_address=_interface(parameters).flag(
+            "AssociatePublicIpAddress", default=region.settings.has_public_addresses
+        ),
     )
 
 
@@ -103,14 +119,29 @@ def find_image(region: Region, image_id: str) -> Image:
     """The image of that id. Raises :class:`Refused`."""
     if not AMI_ID.fullmatch(image_id):
         raise Refused("InvalidAMIID.Malformed", f'Invalid id: "{image_id}" (expecting "ami-...")')
-    found = images(region.name).get(image_id)
+    found = region.images().get(image_id)
     if found is None:
         raise Refused("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
     return found
 
 
+def _interface(parameters: Parameters) -> Parameters:
+    """The one network interface that a launch may describe. Raises :class:`Refused`."""
+    described = parameters.groups("NetworkInterface")
+    if not described:
+        return Parameters({})
+    if len(described) > 1 or described[0].number("DeviceIndex", 0) != 0:
+        raise invalid("NetworkInterface", "several", "Here a machine has one, with the device index 0.")
+    for name, word in (("SubnetId", "subnet ID"), ("SecurityGroupId", "security groups"), ("SecurityGroup", "groups")):
+        if name in parameters:
+            message = f"Network interfaces and an instance-level {word} may not be specified on the same request"
+            raise Refused("InvalidParameterCombination", message)
+    described[0].check_known(("DeviceIndex", "AssociatePublicIpAddress", "SubnetId", "SecurityGroupId", *INTERFACE))
+    return described[0]
+
+
 def _zone(region: Region, parameters: Parameters) -> str | None:
-    subnet = parameters.text("SubnetId")
+    subnet = parameters.text("SubnetId") or _interface(parameters).text("SubnetId")
     named = parameters.group("Placement").text("AvailabilityZone")
     if subnet:
         by_subnet = {subnet_id: zone for zone, subnet_id in region.subnets.items()}
@@ -130,7 +161,7 @@ def _key(region: Region, parameters: Parameters) -> KeyPair | None:
 
 
 def _groups(region: Region, parameters: Parameters) -> list[str]:
-    ids = parameters.texts("SecurityGroupId")
+    ids = parameters.texts("SecurityGroupId") + _interface(parameters).texts("SecurityGroupId")
     for each in ids:
         if each not in region.groups:
             raise Refused("InvalidGroup.NotFound", f"The security group '{each}' does not exist")
@@ -152,23 +183,20 @@ def _find_room(region: Region, wanted: Wanted) -> tuple[str, int]:
     zone = max(zones, key=lambda each: (region.room.free_in(each), region.room.rng.random()))
     count = min(wanted.most, region.room.free_in(zone), allowed)
     if count < wanted.least:
-        message = (
-            f"We currently do not have sufficient {wanted.type} capacity in the Availability Zone you requested "
-            f"({zone}). Our system will be working on provisioning additional capacity."
-        )
-        raise Refused("InsufficientInstanceCapacity", message, 500)
+        raise no_capacity(wanted.type, zone)
     return zone, count
 
 
 def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, count: int) -> list[Instance]:
     tags = tag_specification(parameters, "instance", TAGGABLE)
     volume_tags = tag_specification(parameters, "volume", TAGGABLE)
-    disks = [each.group("Ebs") for each in parameters.groups("BlockDeviceMapping")]
     user_data = parameters.text("UserData")
     if len(user_data) > MAX_USER_DATA * 4 // 3 + 4:
         raise Refused("InvalidParameterValue", f"User data is limited to {MAX_USER_DATA} bytes")
     host_key = None if wanted.image.is_windows else host_key_in(user_data)
-    market = parameters.group("InstanceMarketOptions").text("MarketType")
+    market = parameters.group("InstanceMarketOptions")
+    spot_type = market.group("SpotOptions").text("SpotInstanceType", "one-time")
+    ends_by_shutdown = is_terminate(parameters.text("InstanceInitiatedShutdownBehavior", "stop"))
     reservation, now = region.new_id("r"), region.clock.now()
     launched = []
     for index in range(count):
@@ -186,6 +214,9 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
             boot_s=region.room.draw_boot_s(),
             tags=dict(tags),
             is_protected=parameters.flag("DisableApiTermination"),
+            is_spot=market.text("MarketType") == "spot",
+            has_public_address=wanted.has_public_address,
+            is_ended_by_shutdown=ends_by_shutdown,
         )
         instance = Instance(
             machine=machine,
@@ -195,15 +226,15 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
             token=parameters.text("ClientToken"),
             key_name=wanted.key.name if wanted.key else "",
             group_ids=wanted.group_ids,
-            shutdown_behavior=parameters.text("InstanceInitiatedShutdownBehavior", "stop"),
-            is_spot=market == "spot",
+            is_persistent=spot_type == "persistent",
+            is_hibernatable=parameters.group("HibernationOptions").flag("Configured"),
+            is_stop_protected=parameters.flag("DisableApiStop"),
             http_tokens=parameters.group("MetadataOptions").text("HttpTokens", "optional"),
             user_data=user_data,
-            volume_id=region.new_id("vol"),
-            volume_gib=disks[0].number("VolumeSize", DEFAULT_DISK_GIB) if disks else DEFAULT_DISK_GIB,
-            volume_tags=dict(volume_tags),
+            started_at=now,
         )
         region.instances[instance.id] = instance
+        attach(region, instance, wanted.devices, volume_tags)
         region.room.launch(machine)
         launched.append(instance)
     return launched

@@ -120,6 +120,7 @@ def describe_subnets(region: Region, parameters: Parameters) -> Fields:
         "availability-zone": lambda zone: [zone],
         "vpc-id": lambda _: [region.vpc_id],
         "default-for-az": lambda _: ["true"],
+        "map-public-ip-on-launch": lambda _: [str(region.settings.has_public_addresses).lower()],
         "state": lambda _: ["available"],
     }
     zones = [zone for zone in region.zones if not wanted or region.subnets[zone] in wanted]
@@ -303,7 +304,7 @@ def _subnet(region: Region, zone: str) -> Fields:
         "availableIpAddressCount": 4091,
         "availabilityZone": zone,
         "defaultForAz": True,
-        "mapPublicIpOnLaunch": True,
+        "mapPublicIpOnLaunch": region.settings.has_public_addresses,
         "ownerId": region.account.number,
     }
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ogc_async.sandbox.ec2 import describing, ending, identity, images, keys, launching, network, tagging
+from ogc_async.sandbox.ec2 import (
+    describing,
+    ending,
+    identity,
+    images,
+    keys,
+    launching,
+    network,
+    stopping,
+    tagging,
+    volumes,
+)
 from ogc_async.sandbox.ec2.region import Fields, Region
 from ogc_async.sandbox.ec2.wire import Parameters
 
@@ -31,9 +42,16 @@ OPERATIONS = {
         describing.describe_instance_status, f"{PAGES} InstanceId IncludeAllInstances"
     ),
     "DescribeInstanceAttribute": _operation(describing.describe_instance_attribute, "InstanceId Attribute"),
-    "DescribeVolumes": _operation(describing.describe_volumes, f"{PAGES} VolumeId"),
+    "DescribeVolumes": _operation(volumes.describe_volumes, f"{PAGES} VolumeId"),
+    "DeleteVolume": _operation(volumes.delete_volume, "VolumeId"),
+    "StopInstances": _operation(stopping.stop_instances, "InstanceId Force Hibernate SkipOsShutdown"),
+    "StartInstances": _operation(stopping.start_instances, "InstanceId AdditionalInfo"),
+    "RebootInstances": _operation(stopping.reboot_instances, "InstanceId"),
     "TerminateInstances": _operation(ending.terminate_instances, "InstanceId Force SkipOsShutdown"),
-    "ModifyInstanceAttribute": _operation(ending.modify_instance_attribute, "InstanceId DisableApiTermination"),
+    "ModifyInstanceAttribute": _operation(
+        ending.modify_instance_attribute,
+        "InstanceId DisableApiTermination DisableApiStop InstanceInitiatedShutdownBehavior",
+    ),
     "GetConsoleOutput": _operation(ending.get_console_output, "InstanceId Latest"),
     "ImportKeyPair": _operation(keys.import_key_pair, "KeyName PublicKeyMaterial TagSpecification"),
     "CreateKeyPair": _operation(keys.create_key_pair, "KeyName KeyType KeyFormat TagSpecification"),

@@ -10,7 +10,7 @@ from typing import Any
 from ogc_async.sandbox.accounts import Account
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.ec2.buckets import Buckets
-from ogc_async.sandbox.ec2.catalog import Image
+from ogc_async.sandbox.ec2.catalog import Device, Image, images, own_images
 from ogc_async.sandbox.ec2.errors import Refused, invalid, throttled
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.room import Machine, MachineRoom, State
@@ -28,6 +28,8 @@ STATES = {
     State.RUNNING: (16, "running"),
     State.ENDING: (32, "shutting-down"),
     State.ENDED: (48, "terminated"),
+    State.STOPPING: (64, "stopping"),
+    State.STOPPED: (80, "stopped"),
 }
 
 Fields = dict[str, Any]
@@ -45,13 +47,15 @@ class Instance:
     token: str
     key_name: str
     group_ids: list[str]
-    shutdown_behavior: str
-    is_spot: bool
+    is_persistent: bool
+    """Of a spot request that outlives its machine."""
+    is_hibernatable: bool
+    is_stop_protected: bool
     http_tokens: str
     user_data: str
-    volume_id: str
-    volume_gib: int
-    volume_tags: Tags
+    started_at: float
+    """The last time; it may have been stopped before."""
+    volumes: list[Volume] = field(default_factory=list)
 
     @property
     def id(self) -> str:
@@ -64,9 +68,36 @@ class Instance:
         return STATES[self.machine.state][1]
 
     @property
+    def shutdown_behavior(self) -> str:
+        """What a shutdown from inside does."""
+        return "terminate" if self.machine.is_ended_by_shutdown else "stop"
+
+    @property
     def is_ended(self) -> bool:
         """Terminated for good."""
         return self.machine.state is State.ENDED
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Volume:
+    """A disk, made with an instance; it may outlive it."""
+
+    id: str
+    instance: Instance
+    device: Device
+    zone: str
+    tags: Tags
+    created_at: float
+
+    @property
+    def is_attached(self) -> bool:
+        """Its instance is not terminated."""
+        return not self.instance.is_ended
+
+    @property
+    def is_there(self) -> bool:
+        """It was not deleted with its instance."""
+        return self.is_attached or not self.device.is_deleted
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -125,6 +156,7 @@ class Region:
         self.room = room
         self.zones = [f"{name}{letter}" for letter in settings.zones]
         self.instances: dict[str, Instance] = {}
+        self.volumes: dict[str, Volume] = {}
         self.key_pairs: dict[str, KeyPair] = {}
         self.groups: dict[str, SecurityGroup] = {}
         self.tokens: dict[tuple[str, str], Bound] = {}
@@ -134,6 +166,10 @@ class Region:
         self.vpc_id = self.new_id("vpc")
         self.subnets = {zone: self.new_id("subnet") for zone in self.zones}
         self.default_group = self.add_group("default", "default VPC security group", {})
+
+    def images(self) -> dict[str, Image]:
+        """The images that the account may use, by id: everybody's, and its own."""
+        return images(self.name) | own_images(self.name, self.account.number)
 
     def new_id(self, prefix: str) -> str:
         """An id that nothing else has."""
@@ -172,7 +208,7 @@ class Region:
         """The tags of anything that carries some."""
         found: Mapping[str, Callable[[], Iterator[tuple[str, Tags]]]] = {
             "i": lambda: ((each.id, each.machine.tags) for each in self.instances.values()),
-            "vol": lambda: ((each.volume_id, each.volume_tags) for each in self.instances.values()),
+            "vol": lambda: ((each.id, each.tags) for each in self.volumes.values() if each.is_there),
             "sg": lambda: ((each.id, each.tags) for each in self.groups.values()),
             "key": lambda: ((each.id, each.tags) for each in self.key_pairs.values()),
         }

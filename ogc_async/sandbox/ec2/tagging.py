@@ -89,7 +89,7 @@ def _unknown(resource_id: str) -> tuple[str, str]:
 def _all(region: Region) -> Iterator[Tag]:
     resources: list[tuple[str, str, Tags]] = [
         *((each.id, "instance", region.shown_tags(each)) for each in region.visible()),
-        *((each.volume_id, "volume", each.volume_tags) for each in region.visible() if not each.is_ended),
+        *((each.id, "volume", each.tags) for each in region.volumes.values() if each.is_there),
         *((each.id, "security-group", each.tags) for each in region.groups.values()),
         *((each.id, "key-pair", each.tags) for each in region.key_pairs.values()),
     ]
