@@ -7,11 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ogc_async.sandbox.settings import SandboxSettings
-from ogc_async.sandbox.traffic import BOOT, EVENTS, SHUTDOWN, SPOT_RECLAIM, WELL, Fault, Plan
-
-INTERNAL_ERROR, NO_CAPACITY, STOP = "internal-error", "no-capacity", "stop"
-ENDS = (INTERNAL_ERROR, NO_CAPACITY, STOP)
-"""How a boot may end but well."""
+from ogc_async.sandbox.traffic import BOOT, INTERNAL_ERROR, SHUTDOWN, SPOT_RECLAIM, WELL, Fault, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +27,12 @@ class Fates:
         self._rng = random.Random(f"{settings.seed} fates")  # noqa: S311  # reproducible, not secret
 
     def add_faults(self, faults: Iterable[Fault]) -> list[Blow]:
-        """Plan how boots end; returns what is to happen at once. Raises ``ValueError`` for no end of a boot."""
-        mine = [each for each in faults if each.operation in (*EVENTS, "*")]
-        for each in mine:
-            if each.operation == BOOT and each.kind not in (*ENDS, WELL):
-                raise ValueError(f"boot={each.kind} is none of {', '.join(f'boot={end}' for end in ENDS)}")
-        for each in mine:
+        """Plan how boots end; returns what is to happen at once."""
+        faults = list(faults)
+        for each in faults:
             if each.operation == BOOT or (each.operation, each.kind) == ("*", WELL):
                 self._plan.add(each)
-        return [Blow(each.operation, each.kind) for each in mine if each.operation in (SPOT_RECLAIM, SHUTDOWN)]
+        return [Blow(each.operation, each.kind) for each in faults if each.operation in (SPOT_RECLAIM, SHUTDOWN)]
 
     def of_boot(self) -> str:
         """How the next boot ends: "" is well. One roll a boot: the same seed has the same ends."""

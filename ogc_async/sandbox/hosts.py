@@ -240,5 +240,8 @@ def _hold(address: str, port: int, *, is_again: bool = False) -> socket.socket |
     except OSError:
         held.close()
         return None
+    # Only now: what is left of its connections, which have it from here, is then no obstacle to taking it again. Before
+    # it binds, two sandboxes could hold one address.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)
     held.setblocking(False)
     return held

@@ -12,11 +12,11 @@ from enum import StrEnum
 import asyncssh
 
 from ogc_async.sandbox.clock import Clock
-from ogc_async.sandbox.fates import INTERNAL_ERROR as FATAL_ERROR
-from ogc_async.sandbox.fates import STOP, Fates
+from ogc_async.sandbox.fates import Fates
 from ogc_async.sandbox.hosts import AddressesTaken, Host, Hosts, Login
 from ogc_async.sandbox.settings import SandboxSettings
-from ogc_async.sandbox.traffic import SHUTDOWN, SPOT_RECLAIM, read_faults
+from ogc_async.sandbox.traffic import INTERNAL_ERROR as FATAL_ERROR
+from ogc_async.sandbox.traffic import SHUTDOWN, SPOT_RECLAIM, STOP, read_faults
 
 log = logging.getLogger(__name__)
 

@@ -56,6 +56,9 @@ OUTAGES = {"outage": UNAVAILABLE, "cut": CUT}
 BOOT, SPOT_RECLAIM, SHUTDOWN = "boot", "spot-reclaim", "shutdown"
 EVENTS = frozenset({BOOT, SPOT_RECLAIM, SHUTDOWN})
 """What happens to machines, and to no call."""
+INTERNAL_ERROR, NO_CAPACITY, STOP = "internal-error", "no-capacity", "stop"
+BOOT_ENDS = (INTERNAL_ERROR, NO_CAPACITY, STOP)
+"""How a boot may end but well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +141,11 @@ class Traffic:
         """
         parsed = read_faults(faults)
         now = self._clock.now()
-        times = {each: _seconds(each) for each in parsed if each.operation in (*OUTAGES, EXPIRE)}
         for each in parsed:
             if each.operation == EXPIRE:
-                self._expires_at = now + times[each]
+                self._expires_at = now + _seconds(each)
             elif each.operation in OUTAGES:
-                self._outages.append(Outage(now, now + times[each], OUTAGES[each.operation]))
+                self._outages.append(Outage(now, now + _seconds(each), OUTAGES[each.operation]))
             elif each.operation not in EVENTS:
                 self._plan.add(each)
                 if (each.operation, each.kind) == ("*", WELL):
@@ -222,9 +224,14 @@ def names_of(operation: str, account: int) -> tuple[str, ...]:
 
 def _read(text: str) -> Fault:
     operation, separator, kind = text.partition("=")
-    if not (operation and separator and kind.removesuffix(LASTING)):
+    fault = Fault(operation, kind.removesuffix(LASTING), kind.endswith(LASTING))
+    if not (operation and separator and fault.kind):
         raise ValueError(f"{text!r} is not Operation=fault")
-    return Fault(operation, kind.removesuffix(LASTING), kind.endswith(LASTING))
+    if operation in (*OUTAGES, EXPIRE):
+        _seconds(fault)
+    if operation == BOOT and fault.kind not in (*BOOT_ENDS, WELL):
+        raise ValueError(f"{text!r} is none of {', '.join(f'{BOOT}={end}' for end in BOOT_ENDS)}")
+    return fault
 
 
 def _seconds(fault: Fault) -> float:

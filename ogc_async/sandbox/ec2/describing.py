@@ -142,7 +142,7 @@ def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
         "keyName": instance.key_name or None,
         "amiLaunchIndex": instance.index,
         "instanceType": machine.type,
-        "launchTime": region.clock.moment(instance.started_at),
+        "launchTime": region.clock.moment(machine.boots_since),
         "placement": {"availabilityZone": machine.zone, "groupName": "", "tenancy": "default"},
         "monitoring": {"state": "disabled"},
         "subnetId": region.subnets[machine.zone] if is_there else None,

@@ -231,7 +231,6 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
             is_stop_protected=parameters.flag("DisableApiStop"),
             http_tokens=parameters.group("MetadataOptions").text("HttpTokens", "optional"),
             user_data=user_data,
-            started_at=now,
         )
         region.instances[instance.id] = instance
         attach(region, instance, wanted.devices, volume_tags)

@@ -53,8 +53,6 @@ class Instance:
     is_stop_protected: bool
     http_tokens: str
     user_data: str
-    started_at: float
-    """The last time; it may have been stopped before."""
     volumes: list[Volume] = field(default_factory=list)
 
     @property

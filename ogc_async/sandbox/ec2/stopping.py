@@ -41,7 +41,6 @@ def start_instances(region: Region, parameters: Parameters) -> Fields:
     region.take_resources("StartInstances", len(instances))
     before = {each.id: each.machine.state for each in instances}
     for each in stopped:
-        each.started_at = region.clock.now()
         region.room.start_again(each.machine)
     return describe_changes(instances, before)
 
