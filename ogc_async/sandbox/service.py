@@ -105,6 +105,7 @@ class Sandbox:
             "key_pairs": left["key_pairs"],
             "volumes": self._ec2.volumes(),
             "firewalls": [*left["firewalls"], *self._compute.firewalls()],
+            "disks": self._compute.disks(),
             "homes": self._hosts.homes(),
         }
 

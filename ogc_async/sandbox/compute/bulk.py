@@ -14,12 +14,13 @@ from ogc_async.sandbox.compute import catalog
 from ogc_async.sandbox.compute.call import Call
 from ogc_async.sandbox.compute.checking import Fields, check_known, check_name, number, structure, structures, text
 from ogc_async.sandbox.compute.errors import Refused, invalid, required
-from ogc_async.sandbox.compute.launching import SHARED, Budget, Wanted, find_type, launch, read
+from ogc_async.sandbox.compute.launching import SHARED, Budget, Wanted, find_type, launch, read, taken
 from ogc_async.sandbox.compute.operations import describe
 from ogc_async.sandbox.compute.project import Instance
 from ogc_async.sandbox.compute.tracking import Fault, Operation, Placing
 
 MAX_COUNT = 5000
+MIN_COUNT = "VM_MIN_COUNT_NOT_REACHED"
 PATTERN = re.compile(r"([^#]*)(#{1,18})([^#]*)")
 TAKES = ("count", "minCount", "namePattern", "perInstanceProperties", "instanceProperties", "locationPolicy")
 SHAPES = ("ANY_SINGLE_ZONE", "ANY", "BALANCED")
@@ -60,6 +61,9 @@ def _begin(call: Call, wanted: Wanted, placed: dict[str, list[str]], least: int)
     count = sum(map(len, placed.values()))
     lasts = project.settings.boot[0]
     operation = project.begin("bulkInsert", call.scope, call.scope, project.new_number(), lasts=lasts, group_id=group)
+    if is_summary(call.fault):
+        project.room.start(project.finish_later(operation, *call.planned_faults()))
+        return operation
     births, budget = [], Budget(project, call.region, placed)
     for zone, names in placed.items():
         placing = operation.places[f"zones/{zone}"] = Placing(target=len(names))
@@ -68,11 +72,15 @@ def _begin(call: Call, wanted: Wanted, placed: dict[str, list[str]], least: int)
     return operation
 
 
+def is_summary(fault: str) -> bool:
+    """These faults are planned for the bulk as a whole: one that no machine has, or several of them."""
+    return "+" in fault or fault == MIN_COUNT
+
+
 def _birth(call: Call, wanted: Wanted, zone: str, name: str, group: str, placing: Placing, budget: Budget) -> _Birth:
     project = call.project
-    faults = call.planned_faults()
-    if not faults and project.holder(zone, name) is not None:
-        path = project.path(f"zones/{zone}/instances/{name}")
+    faults = call.planned_faults(f"zones/{zone}/instances/{name}")
+    if not faults and (path := taken(project, zone, name)) is not None:
         faults = [Fault("RESOURCE_ALREADY_EXISTS", f"The resource '{path}' already exists")]
     faults = faults or budget.take(wanted, zone)
     properties = structure(structure(call.body, "perInstanceProperties"), name)
@@ -92,7 +100,7 @@ async def _follow(call: Call, operation: Operation, births: Sequence[_Birth], le
             placing.status = "ROLLING_BACK"
         await _undo(call, alive)
         message = f"Requested minimum count of {least} VMs could not be created."
-        faults.append(Fault("VM_MIN_COUNT_NOT_REACHED", message))
+        faults.append(Fault(MIN_COUNT, message))
     for placing in operation.places.values():
         placing.status = "DONE"
     operation.finish(project.clock.now(), *faults)

@@ -10,14 +10,14 @@ from ogc_async.sandbox.compute.catalog import REGIONS, is_zone, region_of
 from ogc_async.sandbox.compute.checking import Fields, number
 from ogc_async.sandbox.compute.errors import invalid, not_found
 from ogc_async.sandbox.compute.project import Project
-from ogc_async.sandbox.compute.tracking import Fault, Operation
+from ogc_async.sandbox.compute.tracking import Fault, Operation, planned_faults
 
 MAX_RESULTS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked. ``fault`` is the code with which the operation is to fail, as planned, or ""."""
+    """What is asked. ``fault`` is how the operation is to fail, as planned: codes, joined by ``+``, or ""."""
 
     project: Project
     method: str
@@ -74,9 +74,12 @@ class Call:
             raise invalid("maxResults", given, f"Values must be between 0 and {MAX_RESULTS}.")
         return given or MAX_RESULTS
 
-    def planned_faults(self) -> list[Fault]:
-        """Why the operation fails, if it was planned to."""
-        return [Fault(self.fault, "The operation failed, as planned.")] if self.fault else []
+    def planned_faults(self, target: str = "") -> list[Fault]:
+        """Why the operation on that target fails, if it was planned to."""
+        if not self.fault:
+            return []
+        path = self.project.path
+        return planned_faults(self.fault, self.project.number, path(self.scope), path(target or self.scope))
 
     def earlier(self) -> Operation | None:
         """The operation that the same request began before."""

@@ -71,6 +71,10 @@ class Compute:
         """Names of the rules that were made and not removed yet."""
         return [name for name in self._project.firewalls if name not in self._defaults]
 
+    def disks(self) -> list[str]:
+        """Names of disks that were left behind by machines that are gone."""
+        return [each.name for each in self._project.disks() if not each.is_there]
+
     async def _hand_out(self, request: web.Request) -> web.StreamResponse:
         form = dict(parse_qsl(await request.text(), keep_blank_values=True))
         self.traffic.count(TOKEN)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ogc_async.sandbox.compute.call import Call
 from ogc_async.sandbox.compute.catalog import REGIONS, zones_of
 from ogc_async.sandbox.compute.checking import Fields, check_known, labels_of, metadata_of, text, words
-from ogc_async.sandbox.compute.errors import Refused, not_found, stale
+from ogc_async.sandbox.compute.disks import DEVICE
+from ogc_async.sandbox.compute.errors import Refused, stale
 from ogc_async.sandbox.compute.launching import logins_of
 from ogc_async.sandbox.compute.operations import describe as describe_operation
 from ogc_async.sandbox.compute.pages import aggregated, listed_by_name
@@ -50,14 +51,12 @@ def delete(call: Call) -> Fields:
     if instance.machine.is_protected:
         message = (
             f"Invalid resource usage: 'Resource cannot be deleted if it's protected against deletion: "
-            f"{project.path(_target(instance))}'."
+            f"{project.path(instance.path)}'."
         )
         raise Refused("invalidResourceUsage", message)
     project.check_concurrent("delete", call.region)
-    operation = project.begin(
-        "delete", call.scope, _target(instance), instance.machine.id, lasts=project.settings.shutdown
-    )
-    if faults := call.planned_faults():
+    operation = project.begin("delete", call.scope, instance.path, instance.machine.id, lasts=project.settings.shutdown)
+    if faults := call.planned_faults(instance.path):
         project.room.start(project.finish_later(operation, *faults))
     else:
         project.room.end([instance.machine])
@@ -75,8 +74,9 @@ def set_labels(call: Call) -> Fields:
     if text(call.body, "labelFingerprint") != fingerprint(instance.machine.tags):
         raise stale("Labels")
     call.project.check_concurrent("setLabels", call.region)
-    instance.machine.tags.clear()
-    instance.machine.tags.update(labels)
+    if not call.fault:
+        instance.machine.tags.clear()
+        instance.machine.tags.update(labels)
     return _changed(call, "setLabels", instance)
 
 
@@ -89,11 +89,12 @@ def set_metadata(call: Call) -> Fields:
     if text(call.body, "fingerprint") != fingerprint(instance.metadata):
         raise Refused("conditionNotMet", "Supplied fingerprint does not match current metadata fingerprint.")
     call.project.check_concurrent("setMetadata", call.region)
-    instance.metadata.clear()
-    instance.metadata.update(metadata)
-    instance.machine.logins = logins_of(metadata)
-    if instance.machine.host is not None:
-        instance.machine.host.authorize(instance.machine.logins)
+    if not call.fault:
+        instance.metadata.clear()
+        instance.metadata.update(metadata)
+        instance.machine.logins = logins_of(metadata)
+        if instance.machine.host is not None:
+            instance.machine.host.authorize(instance.machine.logins)
     return _changed(call, "setMetadata", instance)
 
 
@@ -107,7 +108,7 @@ def get_guest_attributes(call: Call) -> Fields:
     if not found or namespace not in ("", HOST_KEYS) or (key and key not in found) or (variable and not key):
         message = f"The resource '{wanted}' of type 'Guest Attribute' was not found."
         raise Refused("notFound", message)
-    link = call.project.link(f"{_target(instance)}/getGuestAttributes/{wanted}")
+    link = call.project.link(f"{instance.path}/getGuestAttributes/{wanted}")
     reply: Fields = {"kind": "compute#guestAttributes", "selfLink": link}
     if variable:
         return reply | {"variableKey": variable, "variableValue": found[key]}
@@ -132,7 +133,7 @@ def get_serial_port_output(call: Call) -> Fields:
     contents = "".join(f"{line}\r\n" for line in lines)
     return {
         "kind": "compute#serialPortOutput",
-        "selfLink": call.project.link(f"{_target(instance)}/serialPort"),
+        "selfLink": call.project.link(f"{instance.path}/serialPort"),
         "contents": contents[int(start) :],
         "start": start,
         "next": str(max(len(contents), int(start))),
@@ -164,7 +165,7 @@ def describe(project: Project, instance: Instance) -> Fields:
         "networkInterfaces": [_interface(project, instance)],
         "disks": [_disk(project, instance)],
         "scheduling": instance.scheduling,
-        "selfLink": project.link(_target(instance)),
+        "selfLink": project.link(instance.path),
     }
     optional: Fields = {
         "hostname": instance.hostname,
@@ -178,27 +179,21 @@ def describe(project: Project, instance: Instance) -> Fields:
         described["metadata"]["items"] = [{"key": key, "value": value} for key, value in instance.metadata.items()]
     if machine.running_at is not None:
         described["lastStartTimestamp"] = project.timestamp(machine.running_at)
+    if machine.stopped_at is not None:
+        word = "lastSuspendedTimestamp" if instance.is_suspended else "lastStopTimestamp"
+        described[word] = project.timestamp(machine.stopped_at)
     if instance.ends_at is not None:
         described["resourceStatus"] = {"scheduling": {"terminationTimestamp": project.timestamp(instance.ends_at)}}
     return described
 
 
 def _find(call: Call) -> Instance:
-    name = call.path["instance"]
-    if name.isdecimal():
-        found = next((each for each in call.project.visible(call.zone) if each.machine.id == name), None)
-        if found is None:
-            raise not_found(call.project.path(f"{call.scope}/instances/{name}"))
-        return found
-    return call.project.find(call.zone, name)
-
-
-def _target(instance: Instance) -> str:
-    return f"zones/{instance.zone}/instances/{instance.name}"
+    return call.project.named(call.zone, call.path["instance"])
 
 
 def _changed(call: Call, kind: str, instance: Instance) -> Fields:
-    operation = call.project.errand(kind, call.scope, _target(instance), instance.machine.id)
+    faults = call.planned_faults(instance.path)
+    operation = call.project.errand(kind, call.scope, instance.path, instance.machine.id, *faults)
     return describe_operation(call.project, call.remember(operation))
 
 
@@ -244,7 +239,7 @@ def _disk(project: Project, instance: Instance) -> Fields:
         "type": "PERSISTENT",
         "mode": "READ_WRITE",
         "source": project.link(f"zones/{instance.zone}/disks/{instance.name}"),
-        "deviceName": "persistent-disk-0",
+        "deviceName": DEVICE,
         "index": 0,
         "boot": True,
         "autoDelete": instance.is_disk_deleted,

@@ -26,15 +26,15 @@ from ogc_async.sandbox.compute.checking import (
     text,
     words,
 )
+from ogc_async.sandbox.compute.ending import limit_time
 from ogc_async.sandbox.compute.errors import Refused, already_exists, invalid, required
 from ogc_async.sandbox.compute.operations import describe
 from ogc_async.sandbox.compute.project import Instance, Project
-from ogc_async.sandbox.compute.tracking import Fault, Operation, no_quota, no_room
+from ogc_async.sandbox.compute.tracking import Fault, Operation, no_quota, no_room, planned_faults
 from ogc_async.sandbox.hosts import Login
-from ogc_async.sandbox.room import NO_CAPACITY, Machine, State
+from ogc_async.sandbox.room import INTERNAL_ERROR, NO_CAPACITY, Machine, State
 
 NETWORK = "10.128"
-EXPIRED = ("compute.instances.automaticDelete", "The machine's time was over")
 MIN_RUN_S, MAX_RUN_S = 30, 120 * 24 * 3600
 
 SHARED = words(
@@ -83,11 +83,21 @@ def insert(call: Call) -> Fields:
     check_known(body, INSTANCE)
     name = check_name(text(body, "name"))
     wanted = read(project, body, call.region, machine_type(call))
-    if project.holder(call.zone, name) is not None:
-        raise already_exists(project.path(f"zones/{call.zone}/instances/{name}"))
+    if (path := taken(project, call.zone, name)) is not None:
+        raise already_exists(path)
     project.check_concurrent("insert", call.region)
-    faults = call.planned_faults() or Budget(project, call.region, [call.zone]).take(wanted, call.zone)
+    target = f"zones/{call.zone}/instances/{name}"
+    faults = call.planned_faults(target) or Budget(project, call.region, [call.zone]).take(wanted, call.zone)
     return describe(project, call.remember(launch(call, wanted, call.zone, name, faults)))
+
+
+def taken(project: Project, zone: str, name: str) -> str | None:
+    """What stands in the way of a machine of that name: another one, or the boot disk that one has left behind."""
+    if project.holder(zone, name) is not None:
+        return project.path(f"zones/{zone}/instances/{name}")
+    if project.disk_holder(zone, name) is not None:
+        return project.path(f"zones/{zone}/disks/{name}")
+    return None
 
 
 def machine_type(call: Call) -> MachineType:
@@ -144,7 +154,7 @@ class Budget:
     def __init__(self, project: Project, region: str, zones: Iterable[str]) -> None:
         self._project = project
         self._region = region
-        self._allowed = project.settings.quota - project.room.living_in(region)
+        self._allowed = project.settings.quota - project.count_in(region)
         self._free = {zone: project.room.free_in(zone) for zone in zones}
 
     def take(self, wanted: Wanted, zone: str) -> list[Fault]:
@@ -202,11 +212,12 @@ def launch(
         disk_type=text(parameters, "diskType", "pd-standard").rpartition("/")[2],
         disk_labels=dict(labels_of(parameters)),
         is_disk_deleted=flag(wanted.disk, "autoDelete"),
+        run_s=wanted.run_s,
+        limit_at=wanted.ends_at,
     )
     project.add(instance)
     project.room.start(_follow(project, operation, instance))
-    if wanted.run_s is not None or wanted.ends_at is not None:
-        project.room.start(_expire(project, instance, wanted))
+    limit_time(project, instance)
     return operation
 
 
@@ -228,27 +239,18 @@ def logins_of(metadata: Mapping[str, str]) -> tuple[Login, ...]:
 async def _follow(project: Project, operation: Operation, instance: Instance) -> None:
     machine = instance.machine
     await machine.settled.wait()
-    faults = []
-    if machine.state is State.ENDED and machine.reason == NO_CAPACITY:
-        zone = project.path(f"zones/{machine.zone}")
-        faults.append(no_room(zone, machine.type, is_late=True))
-    operation.finish(project.clock.now(), *faults)
+    operation.finish(project.clock.now(), *boot_faults(project, machine))
 
 
-async def _expire(project: Project, instance: Instance, wanted: Wanted) -> None:
-    machine = instance.machine
-    await machine.settled.wait()
-    now = project.clock.now()
-    ends = [each for each in (wanted.ends_at, wanted.run_s and now + wanted.run_s) if each]
-    instance.ends_at = min(ends)
-    await project.clock.sleep(max(instance.ends_at - now, 0))
-    if machine.is_living:
-        operation = project.begin(
-            "delete", f"zones/{machine.zone}", f"zones/{machine.zone}/instances/{instance.name}", machine.id
-        )
-        project.room.end([machine], EXPIRED)
-        await machine.gone.wait()
-        operation.finish(project.clock.now())
+def boot_faults(project: Project, machine: Machine) -> list[Fault]:
+    """Why a boot that is over has brought up nothing; a machine that somebody ended meanwhile is no fault of it."""
+    if machine.state not in (State.ENDED, State.STOPPED):
+        return []
+    if machine.reason == NO_CAPACITY:
+        return [no_room(project.path(f"zones/{machine.zone}"), machine.type, is_late=True)]
+    if machine.reason is not None and machine.reason[0] == INTERNAL_ERROR:
+        return planned_faults("INTERNAL_ERROR", project.number, "", "")
+    return []
 
 
 def _disk(body: Mapping[str, object]) -> Fields:
@@ -333,8 +335,8 @@ def _end(project: Project, scheduling: Fields) -> tuple[float | None, float | No
     action = text(scheduling, "instanceTerminationAction")
     if not action:
         raise Refused("invalid", "You must specify instanceTerminationAction if you limit the run time.")
-    if action != "DELETE":
-        raise Refused("invalid", "The sandbox's machines are deleted when their time is over, not stopped.")
+    if action not in ("STOP", "DELETE"):
+        raise invalid("resource.scheduling.instanceTerminationAction", action, "It must be STOP or DELETE.")
     if scheduling.get("maxRunDuration") and scheduling.get("terminationTime"):
         raise Refused("invalid", "You can not specify both maxRunDuration and terminationTime.")
     if scheduling.get("maxRunDuration"):

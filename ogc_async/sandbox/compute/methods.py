@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
-from ogc_async.sandbox.compute import bulk, disks, images, instances, launching, network, operations, places
+from ogc_async.sandbox.compute import bulk, disks, images, instances, launching, lifecycle, network, operations, places
 from ogc_async.sandbox.compute.call import Call
 from ogc_async.sandbox.compute.checking import Fields, words
 from ogc_async.sandbox.compute.limits import Group
@@ -62,6 +62,16 @@ def _instances() -> Iterator[Method]:
     yield _method("instances.get", "GET", one, instances.get, Group.READ)
     takes = CHANGE | {"noGracefulShutdown"}
     yield _method("instances.delete", "DELETE", one, instances.delete, Group.WRITE, takes)
+    takes = CHANGE | {"discardLocalSsd", "noGracefulShutdown"}
+    yield _method("instances.stop", "POST", f"{one}/stop", lifecycle.stop, Group.WRITE, takes)
+    yield _method("instances.start", "POST", f"{one}/start", lifecycle.start, Group.WRITE, CHANGE)
+    yield _method("instances.reset", "POST", f"{one}/reset", lifecycle.reset, Group.WRITE, CHANGE)
+    takes = CHANGE | {"discardLocalSsd"}
+    yield _method("instances.suspend", "POST", f"{one}/suspend", lifecycle.suspend, Group.WRITE, takes)
+    yield _method("instances.resume", "POST", f"{one}/resume", lifecycle.resume, Group.WRITE, CHANGE)
+    takes = CHANGE | {"autoDelete", "deviceName"}
+    changing = f"{one}/setDiskAutoDelete"
+    yield _method("instances.setDiskAutoDelete", "POST", changing, disks.set_auto_delete, Group.WRITE, takes)
     yield _method("instances.setLabels", "POST", f"{one}/setLabels", instances.set_labels, Group.WRITE, CHANGE)
     yield _method("instances.setMetadata", "POST", f"{one}/setMetadata", instances.set_metadata, Group.WRITE, CHANGE)
     takes = frozenset({"queryPath", "variableKey"})
@@ -104,6 +114,7 @@ def _images_and_disks() -> Iterator[Method]:
     yield _method("disks.aggregatedList", "GET", "aggregated/disks", aggregated, Group.GLOBAL_HEAVY_READ, ALL_SCOPES)
     yield _method("disks.list", "GET", f"{ZONE}/disks", disks.list_, Group.LIST, PAGES)
     yield _method("disks.get", "GET", f"{ZONE}/disks/{{disk}}", disks.get, Group.READ)
+    yield _method("disks.delete", "DELETE", f"{ZONE}/disks/{{disk}}", disks.delete, Group.WRITE, CHANGE)
     yield _method("diskTypes.get", "GET", f"{ZONE}/diskTypes/{{diskType}}", disks.get_type, Group.READ)
 
 

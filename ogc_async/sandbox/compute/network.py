@@ -50,7 +50,8 @@ def insert_firewall(call: Call) -> Fields:
     firewall = _made(project, call.body)
     if name in project.firewalls:
         raise already_exists(project.path(f"global/firewalls/{name}"))
-    project.firewalls[name] = firewall
+    if not call.fault:
+        project.firewalls[name] = firewall
     return _changed(call, "insert", firewall)
 
 
@@ -66,7 +67,8 @@ def patch_firewall(call: Call) -> Fields:
     merged = {name: value for name, value in before.items() if name in TAKES} | changes
     after = _made(call.project, {name: value for name, value in merged.items() if value not in (None, [])})
     after |= {name: before[name] for name in ("id", "creationTimestamp")}
-    call.project.firewalls[before["name"]] = after
+    if not call.fault:
+        call.project.firewalls[before["name"]] = after
     return _changed(call, "patch", after)
 
 
@@ -85,7 +87,8 @@ def delete_firewall(call: Call) -> Fields:
     if (earlier := call.earlier()) is not None:
         return describe(call.project, earlier)
     firewall = _find(call)
-    del call.project.firewalls[firewall["name"]]
+    if not call.fault:
+        del call.project.firewalls[firewall["name"]]
     return _changed(call, "delete", firewall)
 
 
@@ -109,7 +112,8 @@ def _find(call: Call) -> Fields:
 
 
 def _changed(call: Call, kind: str, firewall: Fields) -> Fields:
-    operation = call.project.errand(kind, "global", f"global/firewalls/{firewall['name']}", firewall["id"])
+    target = f"global/firewalls/{firewall['name']}"
+    operation = call.project.errand(kind, "global", target, firewall["id"], *call.planned_faults(target))
     return describe(call.project, call.remember(operation))
 
 

@@ -50,7 +50,7 @@ def describe(project: Project, operation: Operation) -> Fields:
         "targetLink": project.link(operation.target),
         "targetId": operation.target_number,
         "status": status,
-        "user": project.user,
+        "user": operation.user or project.user,
         "progress": 100 if status == "DONE" else 0,
         "insertTime": project.timestamp(operation.inserted_at),
         "selfLink": project.link(f"{operation.scope}/operations/{operation.name}"),
@@ -58,6 +58,8 @@ def describe(project: Project, operation: Operation) -> Fields:
     kind, _, place = operation.scope.partition("/")
     if place:
         described[kind.removesuffix("s")] = project.link(operation.scope)
+    if operation.note:
+        described["statusMessage"] = operation.note
     if operation.client_id:
         described["clientOperationId"] = operation.client_id
     if operation.group_id:

@@ -17,7 +17,7 @@ from ogc_async.sandbox.compute.catalog import Image, MachineType, number_of, reg
 from ogc_async.sandbox.compute.checking import Fields
 from ogc_async.sandbox.compute.errors import SERVICE, Refused, not_found
 from ogc_async.sandbox.compute.limits import Minutes
-from ogc_async.sandbox.compute.tracking import Operation
+from ogc_async.sandbox.compute.tracking import Fault, Operation
 from ogc_async.sandbox.room import Machine, MachineRoom, State
 from ogc_async.sandbox.settings import SandboxSettings
 
@@ -28,7 +28,15 @@ STAGING_FROM = 1 / 3
 ERRAND_S = 0.1
 """How long a change takes that no machine's boot or end stands behind."""
 
-WORDS = {State.RUNNING: "RUNNING", State.ENDING: "STOPPING", State.ENDED: "TERMINATED"}
+WORDS = {
+    State.RUNNING: "RUNNING",
+    State.STOPPING: "STOPPING",
+    State.STOPPED: "TERMINATED",
+    State.ENDING: "STOPPING",
+    State.ENDED: "TERMINATED",
+}
+SUSPENDED = {State.STOPPING: "SUSPENDING", State.STOPPED: "SUSPENDED"}
+"""The words for a machine that is to keep its memory, which the sandbox's do not."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -51,7 +59,14 @@ class Instance:
     disk_type: str
     disk_labels: dict[str, str]
     is_disk_deleted: bool
+    run_s: float | None = None
+    """How long it may run after each start."""
+    limit_at: float | None = None
+    """When it must be gone."""
     ends_at: float | None = None
+    """The earlier of the two, while it runs."""
+    is_suspended: bool = False
+    is_disk_removed: bool = False
 
     @property
     def zone(self) -> str:
@@ -62,6 +77,27 @@ class Instance:
     def is_there(self) -> bool:
         """It exists, or still ends."""
         return self.machine.state is not State.ENDED
+
+    @property
+    def path(self) -> str:
+        """Below its project."""
+        return f"zones/{self.zone}/instances/{self.name}"
+
+    @property
+    def has_disk(self) -> bool:
+        """Its boot disk exists: beside it, or left behind. A machine that never came up leaves none."""
+        is_left = not self.is_disk_deleted and not self.is_disk_removed and self.machine.running_at is not None
+        return self.is_there or is_left
+
+    @property
+    def is_spot(self) -> bool:
+        """The cloud may take it back."""
+        return bool(self.scheduling.get("preemptible"))
+
+    @property
+    def ends_by_deletion(self) -> bool:
+        """What happens when the cloud takes it back, or its time is over: it is deleted, or else stopped."""
+        return self.scheduling.get("instanceTerminationAction") == "DELETE"
 
 
 class Project:
@@ -120,6 +156,15 @@ class Project:
             raise not_found(self.path(f"zones/{zone}/instances/{name}"))
         return found
 
+    def named(self, zone: str, name: str) -> Instance:
+        """The instance of that name or number. Raises :class:`Refused`."""
+        if not name.isdecimal():
+            return self.find(zone, name)
+        found = next((each for each in self.visible(zone) if each.machine.id == name), None)
+        if found is None:
+            raise not_found(self.path(f"zones/{zone}/instances/{name}"))
+        return found
+
     def visible(self, zone: str | None = None) -> Iterator[Instance]:
         """Instances that lists show, by name."""
         return (
@@ -128,6 +173,23 @@ class Project:
             if zone in (None, where) and each.is_there and self._is_visible(each)
         )
 
+    def disk_holder(self, zone: str, name: str) -> Instance | None:
+        """Whose boot disk has that name."""
+        found = self._instances.get((zone, name))
+        return found if found is not None and found.has_disk else None
+
+    def disks(self, zone: str | None = None) -> Iterator[Instance]:
+        """Instances, there or not, whose disks lists show, by name."""
+        return (
+            each
+            for (where, _), each in sorted(self._instances.items())
+            if zone in (None, where) and each.has_disk and self._is_visible(each)
+        )
+
+    def count_in(self, region: str) -> int:
+        """How many instances count against the region's quota: those that are stopped do, too."""
+        return sum(each.machine.region == region and each.machine.is_kept for each in self._instances.values())
+
     def names_in(self, zone: str) -> Iterator[str]:
         """Names that are taken."""
         return (name for (where, name), each in self._instances.items() if where == zone and each.is_there)
@@ -135,9 +197,11 @@ class Project:
     def status(self, instance: Instance) -> str:
         """Compute Engine's word for the machine's state."""
         machine = instance.machine
+        if instance.is_suspended and machine.state in SUSPENDED:
+            return SUSPENDED[machine.state]
         if machine.state is not State.PENDING:
             return WORDS[machine.state]
-        age = self.clock.now() - machine.launched_at
+        age = self.clock.now() - machine.boots_since
         return "PROVISIONING" if age < machine.boot_s * STAGING_FROM else "STAGING"
 
     def begin(
@@ -161,13 +225,13 @@ class Project:
         self.operations[operation.name] = operation
         return operation
 
-    def errand(self, kind: str, scope: str, target: str, target_number: str) -> Operation:
-        """An operation that is over soon, and whose effect is there already."""
+    def errand(self, kind: str, scope: str, target: str, target_number: str, *faults: Fault) -> Operation:
+        """An operation that is over soon, and whose effect is there already; with faults, it has none."""
         operation = self.begin(kind, scope, target, target_number)
-        self.room.start(self.finish_later(operation))
+        self.room.start(self.finish_later(operation, *faults))
         return operation
 
-    async def finish_later(self, operation: Operation, *faults: Any) -> None:
+    async def finish_later(self, operation: Operation, *faults: Fault) -> None:
         """Finish it after a while."""
         await self.clock.sleep(ERRAND_S)
         operation.finish(self.clock.now(), *faults)

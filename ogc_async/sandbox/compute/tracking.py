@@ -12,10 +12,18 @@ from typing import Any, NamedTuple
 from ogc_async.sandbox.compute.checking import Fields
 
 HTTP_ERRORS = {
+    "CONDITION_NOT_MET": (412, "PRECONDITION FAILED"),
+    "INTERNAL_ERROR": (503, "SERVICE UNAVAILABLE"),
     "QUOTA_EXCEEDED": (403, "FORBIDDEN"),
     "RESOURCE_ALREADY_EXISTS": (409, "CONFLICT"),
     "ZONE_RESOURCE_POOL_EXHAUSTED": (503, "SERVICE UNAVAILABLE"),
     "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS": (503, "SERVICE UNAVAILABLE"),
+}
+ALL_CPUS = {
+    "metricName": "compute.googleapis.com/cpus_all_regions",
+    "limitName": "CPUS-ALL-REGIONS-per-project",
+    "dimensions": {},
+    "limit": 12.0,
 }
 BAD_REQUEST = (400, "BAD REQUEST")
 
@@ -63,6 +71,10 @@ class Operation:
     starts_at: float
     client_id: str = ""
     group_id: str = ""
+    user: str = ""
+    """Who began it; "" is the project's account."""
+    note: str = ""
+    """What it says beside its status."""
     ended_at: float | None = None
     faults: list[Fault] = field(default_factory=list)
     places: dict[str, Placing] = field(default_factory=dict)
@@ -93,6 +105,32 @@ def no_room(zone_path: str, machine_type: str, *, is_late: bool = False) -> Faul
     }
     message = f"{start}.  '(resource type:compute)'."
     return Fault("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", message, ({"errorInfo": info},))
+
+
+def constraint(project_number: str, path: str) -> str:
+    """How a policy of the organization refuses a machine, whether at once or by its operation."""
+    return (
+        f"Constraint constraints/compute.vmExternalIpAccess violated for project {project_number}. Add instance {path} "
+        "to the constraint to use external IP with it."
+    )
+
+
+def planned_faults(codes: str, project_number: str, zone_path: str, target_path: str) -> list[Fault]:
+    """The faults with these codes, joined by ``+``, each in the words of the service where they are known."""
+    words = {
+        "INTERNAL_ERROR": "Internal error. Please try again or contact Google Support. (Code: '-2F1A7C3E')",
+        "CONDITION_NOT_MET": constraint(project_number, target_path),
+        "VM_MIN_COUNT_NOT_REACHED": "Requested minimum count of 1 VMs could not be created.",
+        "QUOTA_EXCEEDED": "Quota 'CPUS_ALL_REGIONS' exceeded.  Limit: 12.0 globally.",
+        "RESOURCE_ALREADY_EXISTS": f"The resource '{target_path}' already exists",
+        "RESOURCE_NOT_READY": f"The resource '{target_path}' is not ready",
+        "ZONE_RESOURCE_POOL_EXHAUSTED": no_room(zone_path, "").message,
+    }
+    details = {"QUOTA_EXCEEDED": ({"quotaInfo": ALL_CPUS},)}
+    return [
+        Fault(code, words.get(code, "The operation failed, as planned."), details.get(code, ()))
+        for code in codes.split("+")
+    ]
 
 
 def no_quota(region: str, limit: int) -> Fault:

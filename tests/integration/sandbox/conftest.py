@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from tests import discovery
 from tests.cloud import Cloud, running_sandbox
+from tests.integration.sandbox.google import Google
 from tests.integration.sandbox.judge import Judge
 
 ONE_TRY = Config(retries={"total_max_attempts": 1, "mode": "standard"})
@@ -45,6 +46,16 @@ def ec2(outside: Cloud) -> Iterator[Any]:
     yield client
     assert judge.heard
     assert judge.faults == []
+
+
+@pytest.fixture
+def google(outside: Cloud) -> Google:
+    return Google(outside)
+
+
+@pytest.fixture
+def name(word: str) -> str:
+    return f"vm-{word}"
 
 
 @pytest.fixture
