@@ -10,7 +10,7 @@ from types import TracebackType
 
 from aiohttp import web
 
-from ogc_async.sandbox.accounts import draw_accounts, prefixed
+from ogc_async.sandbox.accounts import Account, draw_accounts, prefixed
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.compute.front import Compute
 from ogc_async.sandbox.ec2.front import Ec2
@@ -54,7 +54,7 @@ class Sandbox:
             self._room = MachineRoom(self.settings, self._clock, self._hosts)
             stack.push_async_callback(self._room.aclose)
             self._ec2 = Ec2(self.settings, self._clock, self._room, self.accounts)
-            self._compute = Compute(self.settings, self._clock, self._room)
+            self._compute = Compute(self.settings, self._clock, self._room, self.accounts)
             stack.callback(self._compute.remove)
             runner = web.AppRunner(
                 self._web(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S, max_line_size=MAX_LINE
@@ -63,7 +63,7 @@ class Sandbox:
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, self.settings.host, self.settings.port).start()
             self._port = runner.addresses[0][1]
-            self._compute.write_key(self.url)
+            self._compute.write_keys(self.url)
             self._stack = stack.pop_all()
         return self
 
@@ -86,13 +86,17 @@ class Sandbox:
             "AWS_REGION": self.settings.region,
             TOKEN_VARIABLE: self.settings.admin_token,
             "SANDBOX_GOOGLE_REFRESH_TOKEN": self.settings.google_refresh_token,
-            "GOOGLE_APPLICATION_CREDENTIALS": str(self._compute.key_path),
-            "GOOGLE_PROJECT": self.settings.google_project,
+            **self._compute.variables(first),
             "GOOGLE_DATACENTER": self.settings.google_zone,
             "OGC_GOOGLE_ENDPOINT": self.url,
-            **{name: value for each in more for name, value in prefixed(each, each.aws_variables())},
+            **{name: value for each in more for name, value in prefixed(each, self._variables(each))},
             "OGC_SSH_PORT": str(self.settings.ssh_port),
         }
+
+    def _variables(self, account: Account) -> dict[str, str]:
+        """What leads a client to an account that is not the first."""
+        more = {"GOOGLE_REFRESH_TOKEN": account.refresh_token}
+        return account.aws_variables() | self._compute.variables(account) | more
 
     def state(self) -> dict[str, object]:
         """What the admin page shows."""

@@ -1,4 +1,4 @@
-"""Who calls: a service account's key file, the desk that hands out tokens for it, and the check of a bearer.
+"""Who calls: service accounts' key files, the desks that hand out tokens for them, and the check of a bearer.
 
 Sources: https://developers.google.com/identity/protocols/oauth2/service-account (its two ways: an access token for a
 signed grant, or the signed JWT itself as bearer), https://google.aip.dev/auth/4111
@@ -11,14 +11,16 @@ import binascii
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from ogc_async.sandbox.compute.errors import Refused
+from ogc_async.sandbox.accounts import Account
+from ogc_async.sandbox.compute.errors import unauthenticated
+from ogc_async.sandbox.compute.project import user_of
 
 JWT_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 AUDIENCE = "https://compute.googleapis.com/"
@@ -35,16 +37,50 @@ class BadGrant(Exception):
     """No token for that."""
 
 
+class Desks:
+    """All accounts' desks, behind one address."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._desks = [Desk(each) for each in accounts]
+
+    def of(self, account: Account) -> Desk:
+        """The account's."""
+        return next(each for each in self._desks if each.account is account)
+
+    def open_at(self, url: str) -> None:
+        """Where tokens are handed out."""
+        for each in self._desks:
+            each.token_uri = url
+
+    def asked_by(self, form: Mapping[str, str]) -> Desk:
+        """The desk of whoever asks for a token. Raises :class:`BadGrant`."""
+        if form.get("grant_type") != JWT_GRANT:
+            return next((each for each in self._desks if each.knows(form)), self._desks[0])
+        _, _, rest = form.get("assertion", "").partition(".")
+        issuer = _json(rest.partition(".")[0]).get("iss")
+        return next((each for each in self._desks if each.email == issuer), self._desks[0])
+
+    def caller(self, authorization: str) -> Account:
+        """Whose bearer the header has. Raises :class:`Refused` where it has nobody's."""
+        scheme, _, token = authorization.partition(" ")
+        if not token.strip():
+            raise unauthenticated("CREDENTIALS_MISSING")
+        found = (each for each in self._desks if scheme.lower() == "bearer" and each.has_given(token.strip()))
+        desk = next(found, None)
+        if desk is None:
+            raise unauthenticated()
+        return desk.account
+
+
 class Desk:
     """One service account, and the tokens that it and one user were given."""
 
-    def __init__(self, project: str, refresh_token: str) -> None:
-        self._project = project
-        self._refresh_token = refresh_token
+    def __init__(self, account: Account) -> None:
+        self.account = account
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
         self._key_id = secrets.token_hex(20)
         self._tokens: dict[str, float] = {}
-        self.email = f"sandbox@{project}.iam.gserviceaccount.com"
+        self.email = user_of(account)
         self.token_uri = ""
 
     def key_file(self) -> str:
@@ -54,16 +90,20 @@ class Desk:
         )
         content = {
             "type": "service_account",
-            "project_id": self._project,
+            "project_id": self.account.project,
             "private_key_id": self._key_id,
             "private_key": private.decode(),
             "client_email": self.email,
-            "client_id": "100000000000000000001",
+            "client_id": f"1{self.account.place:020d}",
             "auth_uri": self.token_uri,
             "token_uri": self.token_uri,
             "universe_domain": "googleapis.com",
         }
         return json.dumps(content, indent=2) + "\n"
+
+    def knows(self, form: Mapping[str, str]) -> bool:
+        """The form has its user's refresh token."""
+        return secrets.compare_digest(form.get("refresh_token", "").encode(), self.account.refresh_token.encode())
 
     def grant(self, form: Mapping[str, str]) -> dict[str, Any]:
         """A token for a signed assertion or a refresh token. Raises :class:`BadGrant`."""
@@ -74,7 +114,7 @@ class Desk:
                 raise BadGrant("Invalid JWT: Failed audience check.")
             _check_scope(str(claims.get("scope", "")))
         elif kind == "refresh_token":
-            if not secrets.compare_digest(form.get("refresh_token", "").encode(), self._refresh_token.encode()):
+            if not self.knows(form):
                 raise BadGrant("Bad Request")
         else:
             raise BadGrant(f"Unsupported grant type: {kind}")
@@ -82,18 +122,8 @@ class Desk:
         self._tokens[token] = time.monotonic() + LIFETIME_S
         return {"access_token": token, "expires_in": LIFETIME_S, "token_type": "Bearer"}
 
-    def check(self, authorization: str) -> None:
-        """Raises :class:`Refused` where the header names nobody."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "bearer" and self._is_known(token.strip()):
-            return
-        message = (
-            "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
-            "valid authentication credential."
-        )
-        raise Refused("authError", message)
-
-    def _is_known(self, token: str) -> bool:
+    def has_given(self, token: str) -> bool:
+        """It is one of its tokens, or a JWT that the account signed itself."""
         if token in self._tokens:
             return time.monotonic() < self._tokens[token]
         try:

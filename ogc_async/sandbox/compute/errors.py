@@ -1,7 +1,8 @@
 """What Compute Engine answers where it refuses; shape and wording as the service gives them.
 
 Sources: https://cloud.google.com/compute/docs/troubleshooting/troubleshooting-rate-quota-errors,
-https://cloud.google.com/apis/design/errors
+https://cloud.google.com/apis/design/errors,
+https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto
 """
 
 from __future__ import annotations
@@ -88,6 +89,26 @@ def unknown_field(name: str) -> Refused:
 def stale(field: str) -> Refused:
     """Somebody else was faster."""
     return Refused("conditionNotMet", f"{field} fingerprint either invalid or resource labels have changed")
+
+
+def forbidden(method: str, path: str) -> Refused:
+    """The caller lacks the permission, or any right in that project."""
+    return Refused("forbidden", f"Required 'compute.{method}' permission for '{path}'")
+
+
+def unauthenticated(reason: str = "") -> Refused:
+    """Nobody that is known; ``reason`` is one of google.api.ErrorReason, where there is one."""
+    message = (
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
+        "valid authentication credential."
+    )
+    info = {"reason": reason, "domain": "googleapis.com", "metadata": {"service": SERVICE}}
+    return Refused("authError", message, info=info if reason else None)
+
+
+def expired() -> Refused:
+    """A token that is over, whatever it said of its own time."""
+    return unauthenticated("ACCESS_TOKEN_EXPIRED")
 
 
 def planned(fault: str) -> Refused:

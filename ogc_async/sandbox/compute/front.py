@@ -6,26 +6,46 @@ import inspect
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from ogc_async.sandbox.accounts import Account, draw_stranger
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.compute import fields, methods
-from ogc_async.sandbox.compute.auth import BadGrant, Desk
+from ogc_async.sandbox.compute.auth import BadGrant, Desks
 from ogc_async.sandbox.compute.call import Call
 from ogc_async.sandbox.compute.catalog import REGIONS, region_of
 from ogc_async.sandbox.compute.checking import Fields
-from ogc_async.sandbox.compute.errors import SERVICE, Refused, not_found, planned, unknown_field
+from ogc_async.sandbox.compute.errors import SERVICE, Refused, expired, forbidden, not_found, unknown_field
 from ogc_async.sandbox.compute.limits import Group
 from ogc_async.sandbox.compute.methods import Method
-from ogc_async.sandbox.compute.network import default_firewalls
+from ogc_async.sandbox.compute.network import DEFAULT_FIREWALLS, default_firewalls
 from ogc_async.sandbox.compute.project import Instance, Project
+from ogc_async.sandbox.compute.weather import emptied, other_kind, refusal, token_refusal
+from ogc_async.sandbox.lies import login_page, redirect_to_login, truncated
 from ogc_async.sandbox.room import ENDED_BY_USER, NO_CAPACITY, MachineRoom
 from ogc_async.sandbox.settings import SandboxSettings
-from ogc_async.sandbox.traffic import CUT, LOST_REPLY, THROTTLED, TWICE, UNAVAILABLE, Traffic
+from ogc_async.sandbox.traffic import (
+    CUT,
+    EFFECTIVE,
+    EMPTY,
+    ERROR_AFTER,
+    EXPIRED,
+    HTML,
+    HTML_BEFORE,
+    LOST_REPLY,
+    OTHER_ACCOUNT,
+    OTHER_KIND,
+    REDIRECT,
+    TRUNCATED,
+    TWICE,
+    Traffic,
+    names_of,
+)
 
 ROOT = "/compute/v1/"
 TOKEN = "token"  # noqa: S105  # the path's name
@@ -33,30 +53,31 @@ REASONS = {NO_CAPACITY: "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", ENDED_BY_US
 
 
 class Compute:
-    """One project, and the key file of the account that may use it."""
+    """Every account's project, and the key file of its service account."""
 
-    def __init__(self, settings: SandboxSettings, clock: Clock, room: MachineRoom) -> None:
+    def __init__(self, settings: SandboxSettings, clock: Clock, room: MachineRoom, accounts: Sequence[Account]) -> None:
         self._settings = settings
-        self._desk = Desk(settings.google_project, settings.google_refresh_token)
-        self._project = Project(settings, clock, room, self._desk.email)
-        self._project.firewalls = default_firewalls(self._project)
-        self._defaults = frozenset(self._project.firewalls)
+        self._accounts = tuple(accounts)
+        self._desks = Desks(accounts)
+        self._projects = [_project(settings, clock, room, each) for each in accounts]
+        self._stranger = _project(settings, clock, room, draw_stranger(settings))
         self._folder = Path(tempfile.mkdtemp(prefix="ogc-sandbox-"))
         self.traffic = Traffic(settings, clock)
 
-    @property
-    def key_path(self) -> Path:
-        """The service account's file."""
-        return self._folder / "service-account.json"
+    def variables(self, account: Account) -> dict[str, str]:
+        """What a Google client of that account is led by."""
+        return {"GOOGLE_APPLICATION_CREDENTIALS": str(self._key_path(account)), "GOOGLE_PROJECT": account.project}
 
-    def write_key(self, url: str) -> None:
-        """Write the key file, once it is known where tokens are handed out."""
-        self._desk.token_uri = f"{url}/{TOKEN}"
-        self.key_path.touch(mode=0o600)
-        self.key_path.write_text(self._desk.key_file(), encoding="utf-8")
+    def write_keys(self, url: str) -> None:
+        """Write the key files, once it is known where tokens are handed out."""
+        self._desks.open_at(f"{url}/{TOKEN}")
+        for each in self._accounts:
+            path = self._key_path(each)
+            path.touch(mode=0o600)
+            path.write_text(self._desks.of(each).key_file(), encoding="utf-8")
 
     def remove(self) -> None:
-        """Remove the key file."""
+        """Remove the key files."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def routes(self) -> list[web.RouteDef]:
@@ -65,32 +86,43 @@ class Compute:
 
     def instances(self) -> list[Fields]:
         """Every machine there ever was, for the admin page."""
-        return [_described(self._project, each) for each in self._project.launched]
+        return [_described(project, each) for project in self._known() for each in project.launched]
 
     def firewalls(self) -> list[str]:
         """Names of the rules that were made and not removed yet."""
-        return [name for name in self._project.firewalls if name not in self._defaults]
+        return [name for project in self._known() for name in project.firewalls if name not in DEFAULT_FIREWALLS]
 
     def disks(self) -> list[str]:
         """Names of disks that were left behind by machines that are gone."""
-        return [each.name for each in self._project.disks() if not each.is_there]
+        return [each.name for project in self._known() for each in project.disks() if not each.is_there]
 
     async def _hand_out(self, request: web.Request) -> web.StreamResponse:
         form = dict(parse_qsl(await request.text(), keep_blank_values=True))
         self.traffic.count(TOKEN)
-        fault = self.traffic.next_fault(TOKEN)
-        await self.traffic.travel(TOKEN)
         try:
-            if fault and fault not in (LOST_REPLY, TWICE, CUT):
-                self.traffic.count_refused(TOKEN)
-                error = {"error": "internal_failure", "error_description": "Backend Error"}
-                return web.json_response(error, status=503)
-            granted = self._desk.grant(form)
+            desk = self._desks.asked_by(form)
+            fault = self.traffic.next_fault(TOKEN, desk.account.place)
+            if self.traffic.is_expired(desk.account.place):
+                fault = EXPIRED
+            await self.traffic.travel(TOKEN)
+            if fault and fault not in EFFECTIVE:
+                return self._refuse_token(request, fault)
+            granted = desk.grant(form)
         except BadGrant as error:
             self.traffic.count_refused(TOKEN)
-            return web.json_response({"error": "invalid_grant", "error_description": str(error)}, status=400)
+            return _reply({"error": "invalid_grant", "error_description": str(error)}, 400)
         await self.traffic.travel(TOKEN)
-        return _lose(request) if fault in (LOST_REPLY, CUT) else web.json_response(granted)
+        if fault == ERROR_AFTER:
+            return self._refuse_token(request, fault)
+        if fault in (OTHER_KIND, EMPTY):
+            return _reply({"id_token": ""} if fault == OTHER_KIND else {})
+        return _spoiled(request, fault, _reply(granted))
+
+    def _refuse_token(self, request: web.Request, fault: str) -> web.Response:
+        if (reply := _unheard(request, fault)) is not None:
+            return reply
+        self.traffic.count_refused(TOKEN)
+        return _reply(*token_refusal(fault))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         tail = request.path.removeprefix(ROOT)
@@ -100,60 +132,114 @@ class Compute:
         method, path = found
         self.traffic.count(method.name)
         try:
-            reply = await self._serve(request, method, path)
+            return await self._serve(request, method, path)
         except Refused as refused:
-            self.traffic.count_refused(method.name)
-            return _reply(refused.body(), refused.status)
-        return _lose(request) if reply is None else _reply(reply)
+            return self._refuse(method, refused)
 
-    async def _serve(self, request: web.Request, method: Method, path: dict[str, str]) -> Fields | None:
-        """What the method answers, or ``None`` where its reply gets lost."""
-        self._admit(request, method, path)
+    async def _serve(self, request: web.Request, method: Method, path: dict[str, str]) -> web.Response:
+        """What is heard of the call. Raises :class:`Refused` where that is a refusal."""
+        project = self._admit(request, method, path)
         query = dict(parse_qsl(request.query_string, keep_blank_values=True))
         if unknown := set(query) - method.takes:
             raise unknown_field(min(unknown))
         if self._settings.has_limits:
-            self._project.minutes.take(method.group, _region(method, path))
-        fault = self.traffic.next_fault(method.name)
+            project.minutes.take(method.group, _region(method, path))
+        fault = self.traffic.next_fault(method.name, project.account.place)
         await self.traffic.travel(method.name)
-        if fault == CUT:
-            return None
+        text = await request.text()
+        if (unheard := _unheard(request, fault)) is not None:
+            return unheard
+        asked = self._stranger if fault == OTHER_ACCOUNT else project
         # A fault in capitals is one of the operation, which is accepted first.
-        if fault and fault not in (LOST_REPLY, TWICE) and not fault.isupper():
-            raise _refusal(fault)
-        body = _body(await request.text())
-        tail = request.path.removeprefix(ROOT)
-        call = Call(self._project, method.name, tail, path, query, body, fault if fault.isupper() else "")
-        if fault == TWICE:
-            await _answer(method, call)
-        reply = await _answer(method, call)
-        reply = fields.select(reply, query.get("fields", ""))
-        await self.traffic.travel(method.name)
-        return None if fault == LOST_REPLY else reply
+        code = fault if fault.isupper() else ""
+        call = Call(asked, method.name, request.path.removeprefix(ROOT), path, query, _body(text), code)
+        if fault and not code and fault not in EFFECTIVE:
+            raise refusal(fault, call)
+        return await self._answer(request, method, call, fault)
 
-    def _admit(self, request: web.Request, method: Method, path: dict[str, str]) -> None:
-        self._desk.check(request.headers.get("Authorization", ""))
-        if path["project"] not in (self._project.name, self._project.number) and not method.is_vendors:
+    async def _answer(self, request: web.Request, method: Method, call: Call, fault: str) -> web.Response:
+        """What is heard of a call that takes effect. Raises :class:`Refused`."""
+        try:
+            reply = await _run(method, call, times=2 if fault == TWICE else 1)
+        except Refused as refused:
+            reply, honest = {}, self._refuse(method, refused)
+        else:
+            honest = _shown(call, reply)
+            await self.traffic.travel(method.name)
+            if fault == ERROR_AFTER:
+                raise refusal(fault, call)
+        if fault == OTHER_KIND:
+            return _shown(call, other_kind(call))
+        return _shown(call, emptied(reply)) if fault == EMPTY else _spoiled(request, fault, honest)
+
+    def _admit(self, request: web.Request, method: Method, path: dict[str, str]) -> Project:
+        """The project that the call is for. Raises :class:`Refused` for whoever may not ask this."""
+        account = self._desks.caller(request.headers.get("Authorization", ""))
+        if self.traffic.is_expired(account.place):
+            raise expired()
+        own = next(each for each in self._projects if each.account is account)
+        named = next((each for each in self._projects if path["project"] in (each.name, each.number)), None)
+        if named is None and not method.is_vendors:
             raise not_found(f"projects/{path['project']}")
+        project = named or own
+        tail = request.path.removeprefix(ROOT)
+        if project is not own:
+            raise forbidden(method.name, tail)
         if not self._settings.has_compute:
-            raise _disabled(self._project)
-        if method.name in self._settings.denied:
-            where = request.path.removeprefix(ROOT)
-            raise Refused("forbidden", f"Required 'compute.{method.name}' permission for '{where}'")
+            raise _disabled(project)
+        if not self._settings.denied.isdisjoint(names_of(method.name, account.place)):
+            raise forbidden(method.name, tail)
+        return project
+
+    def _refuse(self, method: Method, refused: Refused) -> web.Response:
+        self.traffic.count_refused(method.name)
+        return _reply(refused.body(), refused.status)
+
+    def _known(self) -> Iterator[Project]:
+        """Every project, and what others were answered for."""
+        yield from (*self._projects, self._stranger)
+
+    def _key_path(self, account: Account) -> Path:
+        """The service account's file."""
+        suffix = "" if account.place == 1 else f"-{account.place}"
+        return self._folder / f"service-account{suffix}.json"
 
 
-async def _answer(method: Method, call: Call) -> Fields:
-    answer = method.run(call)
-    reply: Fields = await answer if inspect.isawaitable(answer) else answer
+def _project(settings: SandboxSettings, clock: Clock, room: MachineRoom, account: Account) -> Project:
+    project = Project(settings, clock, room, account)
+    project.firewalls = default_firewalls(project)
+    return project
+
+
+async def _run(method: Method, call: Call, *, times: int) -> Fields:
+    reply: Fields = {}
+    for _ in range(times):
+        answer = method.run(call)
+        reply = await answer if inspect.isawaitable(answer) else answer
     return reply
 
 
-def _refusal(fault: str) -> Refused:
-    if fault == UNAVAILABLE:
-        return Refused("backendError", "The service is currently unavailable.")
-    if fault == THROTTLED:
-        return Refused("rateLimitExceeded", "Rate Limit Exceeded")
-    return planned(fault)
+def _shown(call: Call, reply: Fields) -> web.Response:
+    """As much of it as the caller wants to hear."""
+    return _reply(fields.select(reply, call.query.get("fields", "")))
+
+
+def _unheard(request: web.Request, fault: str) -> web.Response | None:
+    """What is answered to a call that has not reached the service, if this one has not."""
+    if fault == CUT:
+        return _lose(request)
+    if fault == HTML_BEFORE:
+        return login_page()
+    return redirect_to_login() if fault == REDIRECT else None
+
+
+def _spoiled(request: web.Request, fault: str, honest: web.Response) -> web.Response:
+    """What is heard instead of the honest answer; it stands in for a refusal, too."""
+    if fault == LOST_REPLY:
+        return _lose(request)
+    if fault == HTML:
+        return login_page()
+    return truncated(honest) if fault == TRUNCATED else honest
 
 
 def _disabled(project: Project) -> Refused:
@@ -214,6 +300,8 @@ def _described(project: Project, instance: Instance) -> Fields:
     return {
         "id": f"{machine.zone}/{instance.name}",
         "name": instance.name,
+        "number": machine.id,
+        "project": project.name,
         "state": project.status(instance),
         "region": machine.region,
         "zone": machine.zone,

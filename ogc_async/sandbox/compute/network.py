@@ -26,17 +26,20 @@ PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 EVERYWHERE = "0.0.0.0/0"
 
 
+DEFAULT_FIREWALLS: dict[str, tuple[list[Fields], str]] = {
+    "default-allow-icmp": ([{"IPProtocol": "icmp"}], EVERYWHERE),
+    "default-allow-internal": ([{"IPProtocol": "all"}], "10.128.0.0/9"),
+    "default-allow-rdp": ([{"IPProtocol": "tcp", "ports": ["3389"]}], EVERYWHERE),
+    "default-allow-ssh": ([{"IPProtocol": "tcp", "ports": ["22"]}], EVERYWHERE),
+}
+"""By name: what each allows, and from where."""
+
+
 def default_firewalls(project: Project) -> dict[str, Fields]:
     """The rules that a new project's default network has."""
-    rules: dict[str, tuple[list[Fields], str]] = {
-        "default-allow-icmp": ([{"IPProtocol": "icmp"}], EVERYWHERE),
-        "default-allow-internal": ([{"IPProtocol": "all"}], "10.128.0.0/9"),
-        "default-allow-rdp": ([{"IPProtocol": "tcp", "ports": ["3389"]}], EVERYWHERE),
-        "default-allow-ssh": ([{"IPProtocol": "tcp", "ports": ["22"]}], EVERYWHERE),
-    }
     return {
         name: _made(project, {"name": name, "allowed": allowed, "sourceRanges": [source], "priority": 65534})
-        for name, (allowed, source) in rules.items()
+        for name, (allowed, source) in DEFAULT_FIREWALLS.items()
     }
 
 

@@ -15,23 +15,23 @@ LONG_AGO = "1969-12-31T16:00:00.000-08:00"
 
 def get_region(call: Call) -> Fields:
     """One region."""
-    return _region(call.project, call.region)
+    return describe_region(call.project, call.region)
 
 
 def list_regions(call: Call) -> Fields:
     """All regions."""
-    return listed(call, "region", (_region(call.project, each) for each in REGIONS), FIELDS)
+    return listed(call, "region", (describe_region(call.project, each) for each in REGIONS), FIELDS)
 
 
 def get_zone(call: Call) -> Fields:
     """One zone."""
-    return _zone(call.project, call.zone)
+    return describe_zone(call.project, call.zone)
 
 
 def list_zones(call: Call) -> Fields:
     """All zones."""
     zones = (zone for region in REGIONS for zone in zones_of(region))
-    return listed(call, "zone", (_zone(call.project, each) for each in zones), FIELDS)
+    return listed(call, "zone", (describe_zone(call.project, each) for each in zones), FIELDS)
 
 
 def get_machine_type(call: Call) -> Fields:
@@ -71,8 +71,9 @@ def _metadata(project: Project) -> Fields:
     return {"kind": "compute#metadata", "fingerprint": "AAAAAAAAAAA=", "items": items}
 
 
-def _region(project: Project, name: str) -> Fields:
-    limit, usage = float(project.settings.quota), float(project.room.living_in(name))
+def describe_region(project: Project, name: str) -> Fields:
+    """A region as replies show it."""
+    limit, usage = float(project.settings.quota), float(project.count_in(name))
     return {
         "kind": "compute#region",
         "id": number_of(f"regions/{name}"),
@@ -87,7 +88,8 @@ def _region(project: Project, name: str) -> Fields:
     }
 
 
-def _zone(project: Project, name: str) -> Fields:
+def describe_zone(project: Project, name: str) -> Fields:
+    """A zone as replies show it."""
     return {
         "kind": "compute#zone",
         "id": number_of(f"zones/{name}"),

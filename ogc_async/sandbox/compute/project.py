@@ -12,6 +12,7 @@ from datetime import timedelta, timezone
 from functools import lru_cache
 from typing import Any
 
+from ogc_async.sandbox.accounts import Account
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.compute.catalog import Image, MachineType, number_of, region_of
 from ogc_async.sandbox.compute.checking import Fields
@@ -103,12 +104,13 @@ class Instance:
 class Project:
     """Everything of one project; methods read and change it."""
 
-    def __init__(self, settings: SandboxSettings, clock: Clock, room: MachineRoom, user: str) -> None:
-        self.name = settings.google_project
+    def __init__(self, settings: SandboxSettings, clock: Clock, room: MachineRoom, account: Account) -> None:
+        self.account = account
+        self.name = account.project
         self.settings = settings
         self.clock = clock
         self.room = room
-        self.user = user
+        self.user = user_of(account)
         self.number = number_of(f"projects/{self.name}")[:12]
         self.minutes = Minutes(self.name, clock.now)
         self.launched: list[Instance] = []
@@ -258,6 +260,11 @@ class Project:
 
     def _is_visible(self, instance: Instance) -> bool:
         return self.clock.now() >= instance.machine.launched_at + self.settings.lag
+
+
+def user_of(account: Account) -> str:
+    """The service account's address."""
+    return f"sandbox@{account.project}.iam.gserviceaccount.com"
 
 
 def fingerprint(thing: Any) -> str:

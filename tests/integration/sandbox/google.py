@@ -16,22 +16,25 @@ PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQ9r3rKpJbSIXQhPTsT8Y0pPCqBSf
 DEBIAN = "projects/debian-cloud/global/images/family/debian-12"
 
 
-def account_of(cloud: Cloud) -> Any:
+def account_of(cloud: Cloud, prefix: str = "") -> Any:
     """The account of the file that the sandbox writes."""
     return service_account.Credentials.from_service_account_file(
-        cloud.environment["GOOGLE_APPLICATION_CREDENTIALS"], scopes=["https://www.googleapis.com/auth/compute"]
+        cloud.environment[f"{prefix}GOOGLE_APPLICATION_CREDENTIALS"],
+        scopes=["https://www.googleapis.com/auth/compute"],
     )
 
 
 class Google:
     """A project, as Google's client sees it; the account is the one of the file."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, place: int = 1) -> None:
+        prefix = "" if place == 1 else f"SANDBOX_{place}_"
         self.cloud = cloud
-        self.project = cloud.environment["GOOGLE_PROJECT"]
+        self.project = cloud.environment[f"{prefix}GOOGLE_PROJECT"]
         # Clients with the account itself would look for its regions at a host of Google's before their first call.
-        account = account_of(cloud)
+        account = account_of(cloud, prefix)
         account.refresh(Request())
+        self.token: str = account.token
         self._account = credentials.Credentials(token=account.token)
 
     def client(self, kind: Any, account: Any = None) -> Any:
