@@ -11,8 +11,6 @@ from ogc_async.sandbox.compute.pages import aggregated, listed
 from ogc_async.sandbox.compute.project import Instance, Project, fingerprint
 
 FIELDS = words("name id labels status zone type sizeGb creationTimestamp sourceImage users")
-DEVICE = "persistent-disk-0"
-"""What every machine calls its boot disk."""
 TYPES = ("pd-standard", "pd-balanced", "pd-ssd", "hyperdisk-balanced")
 
 
@@ -59,7 +57,7 @@ def set_auto_delete(call: Call) -> Fields:
     answer, device = call.query.get("autoDelete", ""), call.query.get("deviceName", "")
     if answer.lower() not in ("true", "false"):
         raise invalid("autoDelete", answer, "It must be true or false.")
-    if device != DEVICE:
+    if device != instance.device_name:
         raise Refused("invalid", f"No attached disk found with device name '{device}'")
     instance.is_disk_deleted = answer.lower() == "true"
     operation = project.errand("setDiskAutoDelete", call.scope, instance.path, instance.machine.id)

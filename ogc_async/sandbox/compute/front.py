@@ -152,7 +152,15 @@ class Compute:
         asked = self._stranger if fault == OTHER_ACCOUNT else project
         # A fault in capitals is one of the operation, which is accepted first.
         code = fault if fault.isupper() else ""
-        call = Call(asked, method.name, request.path.removeprefix(ROOT), path, query, _body(text), code)
+        call = Call(
+            asked,
+            method.name,
+            request.path.removeprefix(ROOT),
+            path,
+            query,
+            _body(text) if method.has_body else {},
+            code,
+        )
         if fault and not code and fault not in EFFECTIVE:
             raise refusal(fault, call)
         return await self._answer(request, method, call, fault)

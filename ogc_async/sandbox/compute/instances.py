@@ -5,7 +5,6 @@ from __future__ import annotations
 from ogc_async.sandbox.compute.call import Call
 from ogc_async.sandbox.compute.catalog import REGIONS, zones_of
 from ogc_async.sandbox.compute.checking import Fields, check_known, labels_of, metadata_of, text, words
-from ogc_async.sandbox.compute.disks import DEVICE
 from ogc_async.sandbox.compute.errors import Refused, stale
 from ogc_async.sandbox.compute.launching import logins_of
 from ogc_async.sandbox.compute.operations import describe as describe_operation
@@ -239,7 +238,7 @@ def _disk(project: Project, instance: Instance) -> Fields:
         "type": "PERSISTENT",
         "mode": "READ_WRITE",
         "source": project.link(f"zones/{instance.zone}/disks/{instance.name}"),
-        "deviceName": DEVICE,
+        "deviceName": instance.device_name,
         "index": 0,
         "boot": True,
         "autoDelete": instance.is_disk_deleted,

@@ -208,6 +208,7 @@ def launch(
         scheduling=dict(wanted.scheduling),
         has_public_address=wanted.has_public_address,
         service_accounts=wanted.service_accounts,
+        device_name=text(wanted.disk, "deviceName") or "persistent-disk-0",
         disk_gb=size or wanted.image.disk_gb,
         disk_type=text(parameters, "diskType", "pd-standard").rpartition("/")[2],
         disk_labels=dict(labels_of(parameters)),

@@ -22,6 +22,11 @@ PAGES = words("filter maxResults orderBy pageToken")
 ALL_SCOPES = PAGES | {"includeAllScopes"}
 CHANGE = frozenset({"requestId"})
 NOTHING: frozenset[str] = frozenset()
+WITH_BODY = words(
+    "instances.insert instances.bulkInsert regionInstances.bulkInsert instances.setLabels instances.setMetadata "
+    "firewalls.insert firewalls.patch"
+)
+"""Methods that are told something in a body; what others are sent there is passed over, as libcloud sends."""
 
 
 class Method(NamedTuple):
@@ -33,6 +38,11 @@ class Method(NamedTuple):
     run: Run
     group: Group
     takes: frozenset[str]
+
+    @property
+    def has_body(self) -> bool:
+        """It reads a body."""
+        return self.name in WITH_BODY
 
     @property
     def is_vendors(self) -> bool:

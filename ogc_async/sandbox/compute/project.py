@@ -56,6 +56,8 @@ class Instance:
     scheduling: Fields
     has_public_address: bool
     service_accounts: list[Fields]
+    device_name: str
+    """What it calls its boot disk."""
     disk_gb: int
     disk_type: str
     disk_labels: dict[str, str]

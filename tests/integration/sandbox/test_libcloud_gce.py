@@ -72,6 +72,28 @@ def test_a_machines_whole_life(driver: Any, word: str) -> None:
         driver.ex_get_node(name)
 
 
+def test_a_machine_is_stopped_started_and_rebooted_and_leaves_its_disk_behind(driver: Any, word: str) -> None:
+    name = f"vm-{word}"
+    image = driver.ex_get_image_from_family("debian-12", ex_project_list=["debian-cloud"])
+    node = driver.create_node(name, driver.ex_get_size("e2-small"), image)
+    assert driver.stop_node(node)
+    stopped = driver.ex_get_node(name)
+    assert (stopped.state, stopped.extra["status"], stopped.public_ips) == (NodeState.STOPPED, "TERMINATED", [None])
+    assert driver.start_node(stopped)
+    started = driver.ex_get_node(name)
+    assert started.state == NodeState.RUNNING
+    assert started.public_ips[0] not in (None, *node.public_ips)
+    assert driver.reboot_node(started)
+    assert driver.ex_get_node(name).public_ips == started.public_ips
+
+    [disk] = [each for each in driver.list_volumes() if each.name == name]
+    assert driver.ex_set_volume_auto_delete(disk, started, auto_delete=False)
+    assert driver.destroy_node(started)
+    assert name in {each.name for each in driver.list_volumes()}
+    assert driver.destroy_volume(disk)
+    assert name not in {each.name for each in driver.list_volumes()}
+
+
 def test_a_firewall(driver: Any, word: str) -> None:
     name = f"fw-{word}"
     made = driver.ex_create_firewall(
