@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -64,6 +64,8 @@ class Machine:
     is_protected: bool = False
     is_doomed: bool = False
     is_spot: bool = False
+    take_back: Callable[[], None] | None = field(default=None, repr=False)
+    """What its cloud does with a spot machine that it wants back; without, it ends it."""
     has_public_address: bool = True
     is_ended_by_shutdown: bool = False
     """A shutdown from inside is its end; else it stops."""
@@ -248,7 +250,10 @@ class MachineRoom:
         """Take back those that are spot machines, or let those that run shut themselves down."""
         for machine in machines:
             if kind == SPOT_RECLAIM and machine.is_spot and machine.is_living:
-                self.end([machine], RECLAIMED)
+                if machine.take_back is None:
+                    self.end([machine], RECLAIMED)
+                else:
+                    machine.take_back()
             elif kind == SHUTDOWN and machine.state is State.RUNNING:
                 (self.end if machine.is_ended_by_shutdown else self.stop)([machine], SHUT_DOWN_INSIDE)
 

@@ -10,7 +10,6 @@ import asyncio
 
 from ogc_async.sandbox.compute.project import Instance, Project
 from ogc_async.sandbox.compute.tracking import Operation
-from ogc_async.sandbox.room import State
 
 EXPIRED = ("compute.instances.automaticDelete", "The machine's time was over")
 PREEMPTED = ("compute.instances.preempted", "Instance was preempted.")
@@ -26,9 +25,7 @@ def limit_time(project: Project, instance: Instance) -> None:
 
 
 def preempt(project: Project, instance: Instance) -> None:
-    """Take a running machine back: it is stopped or deleted, as its scheduling says."""
-    if instance.machine.state is not State.RUNNING:
-        return
+    """Take a machine back that lives: it is stopped or deleted, as its scheduling says."""
     kind, note = PREEMPTED
     operation = project.begin(kind, f"zones/{instance.zone}", instance.path, instance.machine.id)
     operation.user, operation.note = SYSTEM, note

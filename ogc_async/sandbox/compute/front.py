@@ -27,7 +27,14 @@ from ogc_async.sandbox.compute.network import DEFAULT_FIREWALLS, default_firewal
 from ogc_async.sandbox.compute.project import Instance, Project
 from ogc_async.sandbox.compute.weather import emptied, other_kind, refusal, token_refusal
 from ogc_async.sandbox.lies import login_page, redirect_to_login, truncated
-from ogc_async.sandbox.room import ENDED_BY_USER, NO_CAPACITY, MachineRoom
+from ogc_async.sandbox.room import (
+    BOOT_ERROR,
+    ENDED_BY_USER,
+    NO_CAPACITY,
+    SHUT_DOWN_INSIDE,
+    STOPPED_BY_CLOUD,
+    MachineRoom,
+)
 from ogc_async.sandbox.settings import SandboxSettings
 from ogc_async.sandbox.traffic import (
     CUT,
@@ -49,7 +56,14 @@ from ogc_async.sandbox.traffic import (
 
 ROOT = "/compute/v1/"
 TOKEN = "token"  # noqa: S105  # the path's name
-REASONS = {NO_CAPACITY: "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", ENDED_BY_USER: "compute.instances.delete"}
+REASONS = {
+    BOOT_ERROR: "INTERNAL_ERROR",
+    ENDED_BY_USER: "compute.instances.delete",
+    NO_CAPACITY: "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS",
+    SHUT_DOWN_INSIDE: "compute.instances.guestTerminate",
+    STOPPED_BY_CLOUD: "compute.instances.hostError",
+}
+"""The room's reasons, in Compute Engine's words."""
 
 
 class Compute:
@@ -315,7 +329,7 @@ def _described(project: Project, instance: Instance) -> Fields:
         "zone": machine.zone,
         "type": machine.type,
         "image": machine.image,
-        "public_ip": machine.address if instance.has_public_address else None,
+        "public_ip": machine.address,
         "private_ip": machine.private_ip,
         "is_ssh_open": machine.host is not None and machine.ssh_open_at is not None,
         "token": instance.request_id,

@@ -221,7 +221,7 @@ def _interface(project: Project, instance: Instance) -> Fields:
         "stackType": "IPV4_ONLY",
         "fingerprint": fingerprint(machine.private_ip),
     }
-    if instance.has_public_address:
+    if machine.has_public_address:
         access = {
             "kind": "compute#accessConfig",
             "name": "External NAT",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import asyncssh
 
@@ -26,7 +27,7 @@ from ogc_async.sandbox.compute.checking import (
     text,
     words,
 )
-from ogc_async.sandbox.compute.ending import limit_time
+from ogc_async.sandbox.compute.ending import limit_time, preempt
 from ogc_async.sandbox.compute.errors import Refused, already_exists, invalid, required
 from ogc_async.sandbox.compute.operations import describe
 from ogc_async.sandbox.compute.project import Instance, Project
@@ -192,6 +193,8 @@ def launch(
         boot_s=boot_s,
         tags=dict(wanted.labels),
         is_protected=flag(call.body, "deletionProtection"),
+        is_spot=bool(wanted.scheduling["preemptible"]),
+        has_public_address=wanted.has_public_address,
     )
     size = number(structure(wanted.disk, "initializeParams"), "diskSizeGb") or number(wanted.disk, "diskSizeGb")
     parameters = structure(wanted.disk, "initializeParams")
@@ -206,7 +209,6 @@ def launch(
         metadata=dict(wanted.metadata),
         network_tags=list(wanted.network_tags),
         scheduling=dict(wanted.scheduling),
-        has_public_address=wanted.has_public_address,
         service_accounts=wanted.service_accounts,
         device_name=text(wanted.disk, "deviceName") or "persistent-disk-0",
         disk_gb=size or wanted.image.disk_gb,
@@ -216,6 +218,7 @@ def launch(
         run_s=wanted.run_s,
         limit_at=wanted.ends_at,
     )
+    machine.take_back = partial(preempt, project, instance)
     project.add(instance)
     project.room.start(_follow(project, operation, instance))
     limit_time(project, instance)

@@ -18,6 +18,8 @@ from ogc_async.sandbox.compute.operations import describe
 from ogc_async.sandbox.compute.project import Instance, Project
 from ogc_async.sandbox.compute.tracking import Fault, Operation, no_room
 
+STOPPED_BY_USER = ("compute.instances.stop", "Instance stopped by a user")
+
 
 class Change(NamedTuple):
     """One way to change what an instance is doing."""
@@ -89,7 +91,7 @@ async def _follow(
 
 def _stop(project: Project, instance: Instance) -> asyncio.Event:
     instance.is_suspended, instance.ends_at = False, None
-    project.room.stop([instance.machine])
+    project.room.stop([instance.machine], STOPPED_BY_USER)
     return instance.machine.stopped
 
 

@@ -54,7 +54,6 @@ class Instance:
     metadata: dict[str, str]
     network_tags: list[str]
     scheduling: Fields
-    has_public_address: bool
     service_accounts: list[Fields]
     device_name: str
     """What it calls its boot disk."""
@@ -91,11 +90,6 @@ class Instance:
         """Its boot disk exists: beside it, or left behind. A machine that never came up leaves none."""
         is_left = not self.is_disk_deleted and not self.is_disk_removed and self.machine.running_at is not None
         return self.is_there or is_left
-
-    @property
-    def is_spot(self) -> bool:
-        """The cloud may take it back."""
-        return bool(self.scheduling.get("preemptible"))
 
     @property
     def ends_by_deletion(self) -> bool:

@@ -289,3 +289,86 @@ def test_whether_a_disk_is_left_behind_can_be_changed_while_its_machine_lives(qu
     change(quick, name, "delete")
     with pytest.raises(exceptions.NotFound):
         disks.get(disk=name, **where(quick))
+
+
+@pytest.mark.parametrize("action", ["STOP", "DELETE"])
+def test_a_spot_machine_that_is_taken_back_is_stopped_or_deleted_as_it_says(
+    quick: Google, name: str, action: str
+) -> None:
+    seen = launch(quick, name, scheduling=spot(instance_termination_action=action))
+    quick.cloud.plan(f"spot-reclaim={seen.id}")
+    for _ in patiently("its end"):
+        left = [each.status for each in quick.listed(f'name = "{name}"')]
+        assert left in ([], ["STOPPING"], ["TERMINATED"])
+        if left == (["TERMINATED"] if action == "STOP" else []):
+            break
+    request = compute_v1.ListZoneOperationsRequest(filter=f"targetId={seen.id}", **where(quick))
+    operations = list(quick.client(compute_v1.ZoneOperationsClient).list(request=request))
+    [preempted] = [each for each in operations if each.operation_type == "compute.instances.preempted"]
+    assert (preempted.user, preempted.status_message) == ("system", "Instance was preempted.")
+    if action == "STOP":
+        assert not errors(change(quick, name, "start"))
+        assert status(quick, name) == "RUNNING"
+        change(quick, name, "delete")
+
+
+def test_only_spot_machines_are_taken_back(quick: Google, name: str) -> None:
+    launch(quick, name)
+    launch(quick, f"{name}-spot", scheduling=spot(instance_termination_action="DELETE"))
+    quick.cloud.plan("spot-reclaim=*")
+    for _ in patiently("the end of the spot machine"):
+        if quick.listed(f'name = "{name}-spot"') == []:
+            break
+    assert status(quick, name) == "RUNNING"
+    change(quick, name, "delete")
+
+
+def test_a_machine_that_shuts_down_from_inside_is_stopped(quick: Google, name: str) -> None:
+    seen = launch(quick, name)
+    quick.cloud.plan(f"shutdown={seen.id}")
+    for _ in patiently("its end"):
+        if status(quick, name) == "TERMINATED":
+            break
+    change(quick, name, "delete")
+
+
+def test_an_address_outside_that_comes_late_is_not_told_before(name: str) -> None:
+    with running_sandbox("--boot", "0.1", "--late-addresses", "3600", "--no-ssh") as cloud:
+        google = Google(cloud)
+        seen = launch(google, name)
+        [access] = seen.network_interfaces[0].access_configs
+        assert (seen.status, access.name, access.nat_i_p) == ("RUNNING", "External NAT", "")
+    with running_sandbox("--boot", "0.1", "--late-addresses", "0.1", "--no-ssh") as cloud:
+        google = Google(cloud)
+        launch(google, name)
+        for _ in patiently("the address"):
+            if address(google.instances.get(instance=name, **where(google))):
+                break
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [("internal-error", "INTERNAL_ERROR"), ("no-capacity", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS")],
+)
+def test_a_boot_that_ends_badly_is_told_by_the_machine_s_operation(
+    quick: Google, word: str, name: str, end: str, code: str
+) -> None:
+    quick.cloud.plan(f"boot={end}")
+    failed = quick.done(quick.instances.insert_unary(instance_resource=instance(name, word), **where(quick)))
+    assert errors(failed) == [code]
+    assert quick.listed(f'name = "{name}"') == []
+    quick.cloud.plan(f"boot={end}", f"boot={end}")
+    failed = bulk(quick, word)
+    assert errors(failed) == ["VM_MIN_COUNT_NOT_REACHED"]
+    assert [errors(each) for each in quick.children(failed)] == [[code]] * 2
+
+
+def test_a_machine_that_is_stopped_while_it_boots_is_there_and_can_be_started(quick: Google, name: str) -> None:
+    quick.cloud.plan("boot=stop")
+    quick.done(quick.instances.insert_unary(instance_resource=instance(name, "word"), **where(quick)))
+    for _ in patiently("its stop"):
+        if status(quick, name) == "TERMINATED":
+            break
+    assert not errors(change(quick, name, "start"))
+    assert status(quick, name) == "RUNNING"
+    change(quick, name, "delete")
