@@ -24,6 +24,8 @@ from ogc_async.sandbox.traffic import (
 
 LAUNCHES = frozenset({"instances.insert", "instances.bulkInsert", "regionInstances.bulkInsert"})
 """What a policy of the organization may refuse."""
+FINGERPRINTED = frozenset({"instances.setLabels", "instances.setMetadata", "firewalls.patch"})
+"""What somebody else may have changed since it was read."""
 BACKEND_ERROR = (503, "internal_failure", "Backend Error")
 TOKEN_REFUSALS: Mapping[str, tuple[int, str, str]] = {
     THROTTLED: (429, "rate_limit_exceeded", "Rate Limit Exceeded"),
@@ -90,8 +92,6 @@ def _precondition(call: Call) -> Refused:
     if call.method in LAUNCHES:
         path = call.project.path(f"{call.scope}/instances/{call.body.get('name', '')}".rstrip("/"))
         return Refused("conditionNotMet", constraint(call.project.number, path))
-    return (
-        stale("Labels")
-        if "set" in call.method or "patch" in call.method
-        else Refused("conditionNotMet", "Precondition Failed")
-    )
+    if call.method in FINGERPRINTED:
+        return stale("Labels")
+    return Refused("conditionNotMet", "Precondition Failed")
