@@ -142,15 +142,8 @@ def _left_behind(leftovers: Iterable[OgcError]) -> None:
 
 
 def sync_plan(plan: SyncPlan) -> None:
-    """A line for changes of one kind, layout and reason; and what is left to others."""
-    groups: dict[tuple[str, str, str], list[Change]] = {}
-    for change in plan.changes:
-        groups.setdefault((change.kind, change.layout, change.reason), []).append(change)
-    for (kind, layout, reason), changes in groups.items():
-        what = _changed(layout, changes)
-        line(f"{kind}: {what}" + (f" ({reason})" if reason else ""))
-    for node in plan.busy:
-        line(f"leave alone: {node.name} (a process works on it)")
+    """A line for changes of one kind, layout and reason; what is left to others; and what nothing can be said of."""
+    _changes(plan)
     doubts(plan.doubts)
     if not plan.changes and not plan.doubts:
         line("cloud, database and spec agree, nothing to do")
@@ -161,9 +154,22 @@ def doubts(found: Iterable[Doubt]) -> None:
     failures(NodeFailure(each.node.layout, each.node.id, each.node.name, each.error) for each in found)
 
 
+def _changes(plan: SyncPlan) -> None:
+    groups: dict[tuple[str, str, str], list[Change]] = {}
+    for change in plan.changes:
+        groups.setdefault((change.kind, change.layout, change.reason), []).append(change)
+    for (kind, layout, reason), changes in groups.items():
+        what = _changed(layout, changes)
+        line(f"{kind}: {what}" + (f" ({reason})" if reason else ""))
+    for node in plan.busy:
+        line(f"leave alone: {node.name} (a process works on it)")
+
+
 def sync_result(result: SyncResult) -> None:
     """What was done, and what did not work."""
-    sync_plan(result.plan)
+    _changes(result.plan)
+    if result.ok and not result.plan.changes:
+        line("cloud, database and spec agree, nothing to do")
     own = [each for each in result.failures if isinstance(each, NodeFailure)]
     failures([*result.launched.failures, *result.torn_down.failures, *own])
     for error in (*result.failures, *result.torn_down.leftovers):
