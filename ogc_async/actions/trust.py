@@ -9,7 +9,7 @@ import anyio
 
 from ogc_async.actions.context import Context
 from ogc_async.db.nodes import find_nodes, get_nodes
-from ogc_async.errors import HostKeyChanged, ProviderError
+from ogc_async.errors import HostKeyChanged, ProviderError, SettingsError
 from ogc_async.providers.base import PublishesHostKeys
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.hostkeys import fingerprint, known_hosts_line
@@ -43,8 +43,16 @@ async def check_published(node: NodeSnapshot, session: Session, context: Context
 async def _published(node: NodeSnapshot, context: Context) -> tuple[str, ...]:
     if node.provider not in PUBLISHING or node.instance_id is None:
         return ()
-    provider = context.providers.unshared(node.provider, node.region)
+    try:
+        provider = context.providers.unshared(node.provider, node.region)
+    except SettingsError as error:
+        # Work over SSH needs no cloud: without its word, the key is pinned as it is shown.
+        log.warning("%s: its host key is pinned at first contact, the cloud was not asked: %s", node.name, error)
+        return ()
     if not isinstance(provider, PublishesHostKeys):
+        return ()
+    if node.is_foreign_to(account := await provider.account()):
+        log.warning("%s: its host key is pinned at first contact, account %s is not asked", node.name, account)
         return ()
     for attempt in range(TRIES):
         if attempt:
