@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -13,11 +14,19 @@ import anyio
 
 from ogc_async.aio.limiter import Levels
 from ogc_async.aio.retry import Retrier, TurnClock
-from ogc_async.errors import ProviderError, Throttled
-from ogc_async.providers.google.credentials import AccessToken, read_credentials
-from ogc_async.providers.google.errors import FOREIGN, TOO_MANY_AT_ONCE, is_retryable, map_failure, map_reply
+from ogc_async.errors import OutcomeUnknown, ProviderError, ServiceUnavailable, Throttled, TokenSpent
+from ogc_async.providers.google.credentials import PROVIDER, AccessToken, read_credentials
+from ogc_async.providers.google.errors import (
+    FOREIGN,
+    TOO_MANY_AT_ONCE,
+    is_retryable,
+    map_failure,
+    map_reply,
+    unreadable,
+)
 from ogc_async.providers.google.limits import Limits, place_of
-from ogc_async.providers.google.methods import METHODS
+from ogc_async.providers.google.methods import LAUNCH, METHODS
+from ogc_async.providers.google.replies import decoded, fault_of
 from ogc_async.settings import Settings
 
 ENDPOINT = "https://compute.googleapis.com"
@@ -49,6 +58,7 @@ class GoogleClient:
     ) -> None:
         self._credentials = read_credentials(settings)
         self.project = self._credentials.project
+        self.account = "" if self.project.isdecimal() else self.project
         self.region = region
         self.clock = clock
         self.sleep = sleep
@@ -75,19 +85,32 @@ class GoogleClient:
     ) -> Reply:
         """One API call, such as ``instances.get``; its repeats carry the same parameters, and so the same request id.
 
-        ``names`` fill the method's path. Raises :class:`~ogc_async.errors.ProviderError`.
+        ``names`` fill the method's path. The answer is of the method's kind: see :mod:`.replies`. Raises
+        :class:`~ogc_async.errors.ProviderError`.
         """
         method = METHODS[operation]
         path = method.path.format(**{key: quote(value, safe="") for key, value in names.items()})
         url = "/".join(filter(None, (self._base, quote(in_project or self.project, safe=""), path)))
-
+        budget_s = self._settings.ogc_api_retry_s
         clock = TurnClock(self.clock)
+        failed: list[tuple[float, ProviderError]] = []
 
         async def once() -> Reply:
-            await clock.stand_still(self._limits.take(operation, method.group, begins=method.http != "GET"))
-            return await self._once(operation, url, query or {}, body)
+            turn = self._limits.take(operation, method.group, begins=method.http != "GET")
+            if not failed:
+                await clock.stand_still(turn)
+            else:
+                await _turn_within(turn, budget_s - (clock() - failed[0][0]), failed[-1][1])
+            try:
+                return await self._once(operation, url, query or {}, body)
+            except ProviderError as error:
+                failed.append((clock(), error))
+                raise
 
-        return await self.retry(once, is_retryable, self._settings.ogc_api_retry_s, clock)
+        try:
+            return await self.retry(once, is_retryable, budget_s, clock)
+        except ProviderError as error:
+            raise _of_all_tries(operation, [each for _, each in failed], error) from None
 
     async def pages(self, operation: str, /, *, filter_: str = "", **names: str) -> AsyncIterator[Reply]:
         """Every page of a listing."""
@@ -95,9 +118,12 @@ class GoogleClient:
         while True:
             reply = await self.call(operation, query=query, body=None, in_project=None, **names)
             yield reply
-            if not reply.get("nextPageToken"):
+            token = reply.get("nextPageToken")
+            if not token:
                 return
-            query["pageToken"] = reply["nextPageToken"]
+            if token == query.get("pageToken"):
+                raise unreadable(operation, "a page that is followed by itself", HTTPStatus.OK)
+            query["pageToken"] = token
 
     async def aclose(self) -> None:
         """Close the connection. A later call opens a new one."""
@@ -110,21 +136,40 @@ class GoogleClient:
                 await session.close()
 
     async def _once(self, operation: str, url: str, query: Mapping[str, str], body: Mapping[str, Any] | None) -> Reply:
-        session, token = self._open()
+        _, token = self._open()
         method = METHODS[operation]
         try:
             async with self._gate:
-                headers = {"Authorization": f"Bearer {await token.get()}"}
-                async with session.request(method.http, url, params=query, json=body, headers=headers) as response:
-                    answer = await _content(response)
+                bearer = await token.get()
+                status, content = await self._send(method.http, url, query, body, bearer)
+                if status == HTTPStatus.UNAUTHORIZED:
+                    # Over before its time, or withdrawn: a new one is had once, and its refusal is final.
+                    bearer = await token.get(instead_of=bearer)
+                    status, content = await self._send(method.http, url, query, body, bearer)
         except FOREIGN as error:
             # The original stays out of tracebacks: it holds the request with its token.
             raise map_failure(error, operation) from None
-        if response.status < 400 and isinstance(answer, dict):
-            return answer
-        refusal = map_reply(response.status, answer, operation)
-        await self._heed(refusal, operation)
-        raise refusal
+        answer = decoded(content)
+        if status >= HTTPStatus.MULTIPLE_CHOICES:
+            refusal = map_reply(status, answer, operation)
+            await self._heed(refusal, operation)
+            raise refusal
+        fault = fault_of(answer, method.kind)
+        if fault or not isinstance(answer, dict):
+            said = f" ({answer})" if isinstance(answer, str) else ""
+            raise unreadable(operation, f"HTTP {status} with {fault}{said}", status)
+        return answer
+
+    async def _send(
+        self, http: str, url: str, query: Mapping[str, str], body: Mapping[str, Any] | None, bearer: str
+    ) -> tuple[int, bytes]:
+        """Status and content. No redirect is followed: Compute Engine sends none, and the next host is a stranger."""
+        session, _ = self._open()
+        headers = {"Authorization": f"Bearer {bearer}"}
+        async with session.request(
+            http, url, params=query, json=body, headers=headers, allow_redirects=False
+        ) as response:
+            return response.status, await response.read()
 
     async def _heed(self, error: ProviderError, operation: str) -> None:
         group = METHODS[operation].group
@@ -145,8 +190,22 @@ class GoogleClient:
         return self._session, self._token
 
 
-async def _content(response: aiohttp.ClientResponse) -> object:
-    try:
-        return await response.json(content_type=None)
-    except ValueError:
-        return await response.text(errors="replace")
+async def _turn_within(turn: Awaitable[None], seconds: float, refusal: ProviderError) -> None:
+    """Wait for the turn of a repeat, which counts: a call that was refused stands still within its budget only."""
+    with anyio.move_on_after(max(seconds, 0)) as waiting:
+        await turn
+    if waiting.cancelled_caught:
+        raise refusal
+
+
+def _of_all_tries(operation: str, failed: Sequence[ProviderError], last: ProviderError) -> ProviderError:
+    """What a call's failures say together: the last one's refusal is not that of a launch call before it.
+
+    A try whose outcome nobody knows may have made machines. That its names are taken, and that the next try had no
+    answer either, says as much already.
+    """
+    doubt = next((each for each in failed if isinstance(each, ServiceUnavailable) and each.operation == LAUNCH), None)
+    if operation != LAUNCH or doubt is None or isinstance(last, ServiceUnavailable | TokenSpent):
+        return last
+    message = f"{last.message}; a try before it had no clear answer ({doubt.code}), so machines of it may exist"
+    return OutcomeUnknown(message, provider=PROVIDER, operation=operation, code=last.code, retryable=True)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from gcloud.aio.auth import Token
 
 from ogc_async.aio.singleflight import SingleFlight
-from ogc_async.errors import MissingCredentials, ServiceUnavailable, SettingsError, Unauthorized
+from ogc_async.errors import MissingCredentials, ServiceUnavailable, SettingsError, Unauthorized, UnreadableReply
 from ogc_async.settings import Settings
 
 PROVIDER = "google"
@@ -27,6 +27,9 @@ TOKEN_TIMEOUT_S = 20.0
 """gcloud-aio-auth repeats a failed exchange for up to a minute before it says anything."""
 
 UNHEARD = (aiohttp.ClientError, TimeoutError, ConnectionError)
+UNREAD = (ValueError, LookupError, TypeError, AttributeError)
+"""What the library raises at a reply that is none of a token endpoint's."""
+
 AGAIN = (408, 429)
 """Statuses that are no final no."""
 MAX_TEXT = 200
@@ -73,6 +76,7 @@ class AccessToken:
         self._refusal: asyncio.Future[str] | None = None
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._hear)
+        trace.on_request_redirect.append(_stay)
         timeout = aiohttp.ClientTimeout(total=TOKEN_TIMEOUT_S)
         self._session = aiohttp.ClientSession(trace_configs=[trace], timeout=timeout)
         # The library reads files and the environment by itself; it is given the content instead.
@@ -82,8 +86,13 @@ class AccessToken:
         except Exception as error:  # noqa: BLE001  # the library raises bare exceptions of any kind
             raise _unusable(credentials.path, f"can not be used: {type(error).__name__}: {error}") from None
 
-    async def get(self) -> str:
-        """The token. Raises :class:`~ogc_async.errors.Unauthorized` within 20 seconds where there is none to be had."""
+    async def get(self, *, instead_of: str = "") -> str:
+        """The token, and another one ``instead_of`` one that Compute Engine refused.
+
+        Raises :class:`~ogc_async.errors.Unauthorized` within 20 seconds where there is none to be had.
+        """
+        if instead_of and self._token.access_token == instead_of:
+            self._token.access_token = None
         return await self._flights.run("token", self._get)
 
     async def aclose(self) -> None:
@@ -112,13 +121,17 @@ class AccessToken:
         error = getting.exception()
         if isinstance(error, UNHEARD):
             raise self._unheard(_first_line(error))
-        raise self._refused(_first_line(error) if error else "the token endpoint answered without a token")
+        if error is None or isinstance(error, UNREAD):
+            raise self._unread()
+        raise self._refused(_first_line(error))
 
     async def _hear(self, _session: object, _context: object, heard: aiohttp.TraceRequestEndParams) -> None:
         """A clear no is passed on at once; the library would ask again, four times, for up to a minute."""
         status = heard.response.status
         if 400 <= status < 500 and status not in AGAIN and self._refusal is not None and not self._refusal.done():
-            self._refusal.set_result(_reason(status, await heard.response.text(errors="replace")))
+            reason = _reason(await heard.response.text(errors="replace"))
+            if reason and not self._refusal.done():
+                self._refusal.set_result(f"HTTP {status} {reason}")
 
     def _refused(self, why: str) -> Unauthorized:
         message = f"no access token for {self._path}: {why}; check the file, this machine's clock, and the network"
@@ -129,17 +142,26 @@ class AccessToken:
         message = f"no access token for {self._path}: {why}; check the network"
         return ServiceUnavailable(message, provider=PROVIDER, operation="token", retryable=True)
 
+    def _unread(self) -> UnreadableReply:
+        message = f"no access token for {self._path}: the token endpoint answered without one; check the network"
+        return UnreadableReply(message, provider=PROVIDER, operation="token", retryable=True)
 
-def _reason(status: int, text: str) -> str:
-    """What a token endpoint says, in its two usual forms, or its text."""
+
+async def _stay(_session: object, _context: object, heard: aiohttp.TraceRequestRedirectParams) -> None:
+    """What proves who we are goes to the token endpoint alone, wherever that would send it on to."""
+    raise aiohttp.ClientError(f"the token endpoint answers HTTP {heard.response.status}, a redirect")
+
+
+def _reason(text: str) -> str:
+    """What a token endpoint says, in its two usual forms; "" where it is not one that says no."""
     try:
         said = json.loads(text)
         error = said["error"]
-        if isinstance(error, dict):
-            return f"{error['status']}: {error['message']}"
-        return f"{error}: {said['error_description']}"
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {status} {text[:MAX_TEXT]}".strip()
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    if isinstance(error, dict):
+        return f"{error.get('status', '')}: {error.get('message', '')}"[:MAX_TEXT]
+    return f"{error}: {said.get('error_description', '')}"[:MAX_TEXT]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from ogc_async.providers.google.tags import label_value, tags_of
-from ogc_async.types import DescribeRequest, Instance, InstanceState
+from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchRequest
 from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE
 
 STATES = {
@@ -25,6 +26,8 @@ STATES = {
     "DEPROVISIONING": InstanceState.TERMINATING,
 }
 """Compute Engine's ``TERMINATED`` is a machine that stands still; one that is gone is in no list."""
+
+_PROJECT = re.compile(r"/projects/(?P<project>[^/]+)/zones/")
 
 
 def read_instance(described: Mapping[str, Any]) -> Instance:
@@ -45,7 +48,27 @@ def read_instance(described: Mapping[str, Any]) -> Instance:
         reason=str(described.get("statusMessage") or ""),
         tags=labels,
         launched_at=_moment(described.get("creationTimestamp")),
+        account=_project_of(described),
     )
+
+
+def pending_instance(request: LaunchRequest, zone: str, name: str, account: str) -> Instance:
+    """A machine that a launch call has asked for, and that nobody has seen yet."""
+    return Instance(
+        id=f"{zone}/{name}",
+        state=InstanceState.PENDING,
+        token=request.token,
+        launch_index=-1,
+        zone=zone,
+        name=name,
+        account=account,
+    )
+
+
+def ended_instance(instance_id: str) -> Instance:
+    """A machine that does not exist (any more)."""
+    zone, _, name = instance_id.partition("/")
+    return Instance(id=instance_id, state=InstanceState.TERMINATED, token="", launch_index=-1, zone=zone, name=name)
 
 
 def asked_for(request: DescribeRequest) -> Callable[[Instance], bool]:
@@ -64,6 +87,13 @@ def asked_for(request: DescribeRequest) -> Callable[[Instance], bool]:
 def last_part(url: str) -> str:
     """What a resource's URL ends in: its name."""
     return url.rpartition("/")[2]
+
+
+def _project_of(described: Mapping[str, Any]) -> str:
+    """The project that the machine is in, by the URLs in its own description."""
+    urls = (str(described.get(key, "")) for key in ("selfLink", "zone"))
+    found = next(filter(None, map(_PROJECT.search, urls)), None)
+    return found["project"] if found else ""
 
 
 def _moment(text: object) -> datetime | None:

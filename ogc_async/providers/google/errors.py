@@ -1,7 +1,9 @@
 """What Compute Engine, and the way to it, can answer, in this project's errors: one table, one place.
 
 A refusal comes in two shapes: an HTTP error with a reason (and, in newer methods, an ``ErrorInfo``), or, after HTTP
-200, the error of an operation. 403 alone says nothing: it stands for missing rights, a rate, and a hard quota.
+200, the error of an operation. 403 alone says nothing: it stands for missing rights, a rate, and a hard quota. 412
+stands for a policy, which is final, and for a fingerprint, which is not. An HTTP error without Google's error document
+is some proxy's, and refuses nothing.
 
 Sources: https://docs.cloud.google.com/compute/docs/troubleshooting/troubleshooting-rate-quota and the enums of the
 discovery document.
@@ -10,8 +12,9 @@ discovery document.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any, TypeGuard
 
 import aiohttp
 
@@ -26,6 +29,7 @@ from ogc_async.errors import (
     Throttled,
     TokenSpent,
     Unauthorized,
+    UnreadableReply,
 )
 from ogc_async.providers.google.credentials import PROVIDER
 
@@ -33,6 +37,9 @@ FOREIGN: tuple[type[Exception], ...] = (aiohttp.ClientError, TimeoutError, Conne
 """Whatever a call may raise that is not a mistake of this program."""
 
 TOO_MANY_AT_ONCE = "CONCURRENT_OPERATIONS_QUOTA_EXCEEDED"
+
+MIN_COUNT = "VM_MIN_COUNT_NOT_REACHED"
+"""Sums up: each machine has an error of its own behind it, which says why."""
 
 _CODES: dict[type[ProviderError], tuple[str, ...]] = {
     Throttled: (
@@ -49,8 +56,6 @@ _CODES: dict[type[ProviderError], tuple[str, ...]] = {
         "resourceNotReady",
         "INTERNAL_ERROR",
         "RESOURCE_NOT_READY",
-        "PRECONDITION_FAILED",
-        "conditionNotMet",
     ),
     NoCapacity: (
         "ZONE_RESOURCE_POOL_EXHAUSTED",
@@ -60,7 +65,7 @@ _CODES: dict[type[ProviderError], tuple[str, ...]] = {
         "UNSUPPORTED_OPERATION",
         "insufficientCapacity",
         "stockout",
-        "VM_MIN_COUNT_NOT_REACHED",
+        MIN_COUNT,
     ),
     QuotaExceeded: ("quotaExceeded", "QUOTA_EXCEEDED", "limitExceeded"),
     Unauthorized: (
@@ -87,12 +92,24 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     404: NotFound,
     408: ServiceUnavailable,
     409: TokenSpent,
-    412: ServiceUnavailable,
     429: Throttled,
 }
 
 _PER_MINUTE = re.compile(r"quota exceeded for quota metric .* per minute", re.IGNORECASE | re.DOTALL)
 """With or without "per region" behind it."""
+
+_CONDITIONS = ("conditionNotMet", "CONDITION_NOT_MET", "PRECONDITION_FAILED")
+
+_FINGERPRINTED = ("firewalls.patch", "instances.setMetadata", "instances.setLabels")
+"""Methods whose condition is that nobody else has changed the resource meanwhile: read it again, and repeat."""
+
+_CONSTRAINT = re.compile(r"\b(?:customC|c)onstraints/[\w.-]*\w")
+"""The name of an organization policy's constraint.
+
+Source: https://docs.cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints.
+"""
+
+_MISSING = ("notFound", "RESOURCE_NOT_FOUND")
 
 _HINTS = {
     "accessNotConfigured": "enable the Compute Engine API for the project",
@@ -100,38 +117,68 @@ _HINTS = {
     "BILLING_DISABLED": "enable billing for the project",
 }
 _RIGHTS_HINT = "check GOOGLE_PROJECT, and that the account of GOOGLE_APPLICATION_CREDENTIALS may do this there"
+_POLICY_HINT = "an organization policy forbids it: ask its administrator for an exception, or use another project"
 MAX_MESSAGE = 400
 
 
 def map_reply(status: int, body: object, operation: str) -> ProviderError:
     """An HTTP error reply in this project's terms; ``body`` is its JSON, or its text where it is none."""
     error = body.get("error") if isinstance(body, Mapping) else None
-    if not isinstance(error, Mapping):
-        return _make(_class_of(status, [], ""), _short(str(body)) or f"HTTP {status}", operation, str(status))
-    message = str(error.get("message") or f"HTTP {status}")
-    codes = [*_details(error), *(str(each.get("reason", "")) for each in error.get("errors") or ())]
-    kind = _class_of(status, codes, message)
+    if not _is_document(error):
+        if status >= 500:
+            return _make(ServiceUnavailable, _short(str(body)) or f"HTTP {status}", operation, str(status))
+        return unreadable(operation, f"HTTP {status} without an error of Compute Engine's: {_short(str(body))}", status)
+    message = str(error["message"] or f"HTTP {status}")
+    codes = [*_reasons(error, "details"), *_reasons(error, "errors")]
+    kind = _class_of(status, codes, message, operation)
     code = next((each for each in codes if _CLASS_OF.get(each) is kind), next(iter(codes), str(status)))
     return _make(kind, _advised(_short(message), kind, code), operation, code)
+
+
+def unreadable(operation: str, what: str, status: int) -> UnreadableReply:
+    """A reply that is none of this operation's: neither yes nor no. Every call may be repeated as it was."""
+    message = (
+        f"{_short(what)}; this is no reply of Compute Engine's, and says nothing of what became of the call: "
+        "check OGC_GOOGLE_ENDPOINT, and whether a proxy or a login page answers instead"
+    )
+    return UnreadableReply(message, provider=PROVIDER, operation=operation, code=str(status), retryable=True)
 
 
 def map_failure(error: Exception, operation: str) -> ProviderError:
     """The way to the cloud failed."""
     said = _short(str(error)) or type(error).__name__
-    message = f"no answer: {said}; check the network and OGC_GOOGLE_ENDPOINT"
-    return _make(ServiceUnavailable, message, operation, type(error).__name__)
+    is_cut = isinstance(error, aiohttp.ClientPayloadError)
+    message = f"{'half an' if is_cut else 'no'} answer: {said}; check the network and OGC_GOOGLE_ENDPOINT"
+    return _make(UnreadableReply if is_cut else ServiceUnavailable, message, operation, type(error).__name__)
 
 
 def operation_error(operation: Mapping[str, Any], name: str) -> ProviderError | None:
-    """Why an operation failed, or ``None`` where it did not. ``name`` is that of the method that began it."""
-    errors = (operation.get("error") or {}).get("errors") or ()
-    if not errors:
-        return None
-    first = errors[0]
-    code = str(first.get("code", ""))
-    message = str(first.get("message") or operation.get("httpErrorMessage") or code)
-    kind = _class_of(int(operation.get("httpErrorStatusCode") or 0), [code], message)
-    return _make(kind, _advised(_short(message), kind, code), name, code)
+    """Why an operation failed, or ``None`` where it did not. ``name`` is that of the method that began it.
+
+    Of several errors the most particular one is told: one that sums up others comes last.
+    """
+    errors = [_one_of(operation, each, name) for each in (operation.get("error") or {}).get("errors") or ()]
+    return min(errors, key=_generality, default=None)
+
+
+def insert_error(operation: Mapping[str, Any], name: str) -> ProviderError | None:
+    """Why an operation that was to make machines failed, for the machines that are in no list after its end.
+
+    Google's own trouble is one with a lack of room then: nothing more comes of this operation, and another zone may do.
+    """
+    error = operation_error(operation, name)
+    if not isinstance(error, ServiceUnavailable):
+        return error
+    message = f"{error.message}; the operation has ended and made no machine: Compute Engine's own trouble there"
+    return NoCapacity(message, provider=PROVIDER, operation=name, code=error.code)
+
+
+def is_missing(error: ProviderError, resource: str) -> bool:
+    """Compute Engine's own word that this resource is not there, rather than its zone or project.
+
+    ``resource`` is the path's end, such as ``zones/us-central1-a/instances/web-1``.
+    """
+    return isinstance(error, NotFound) and error.code in _MISSING and f"/{resource}'" in error.message
 
 
 def is_retryable(error: Exception) -> bool:
@@ -139,25 +186,56 @@ def is_retryable(error: Exception) -> bool:
     return isinstance(error, ProviderError) and error.retryable
 
 
-def _class_of(status: int, codes: Iterable[str], message: str) -> type[ProviderError]:
+def _class_of(status: int, codes: Collection[str], message: str, operation: str) -> type[ProviderError]:
     """The most particular word counts: details before reasons, reasons before the status."""
     if _PER_MINUTE.search(message):
         return Throttled
+    if status < 500 and _CONSTRAINT.search(message):
+        return Unauthorized
     for code in codes:
         if code in _CLASS_OF:
             return _CLASS_OF[code]
+    if status == HTTPStatus.PRECONDITION_FAILED or not set(codes).isdisjoint(_CONDITIONS):
+        return ServiceUnavailable if operation in _FINGERPRINTED else InvalidRequest
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return ServiceUnavailable if status >= 500 else InvalidRequest
 
 
-def _details(error: Mapping[str, Any]) -> list[str]:
-    return [
-        str(each["reason"]) for each in error.get("details") or () if isinstance(each, Mapping) and "reason" in each
-    ]
+def _one_of(operation: Mapping[str, Any], error: Mapping[str, Any], name: str) -> ProviderError:
+    code = str(error.get("code", ""))
+    message = str(error.get("message") or operation.get("httpErrorMessage") or code)
+    kind = _class_of(int(operation.get("httpErrorStatusCode") or 0), [code], message, name)
+    return _make(kind, _advised(_short(message), kind, code), name, code)
+
+
+def _generality(error: ProviderError) -> int:
+    """What no repeat mends is told before what is a matter of time or place, and a sum of others last of all."""
+    if error.code == MIN_COUNT:
+        return 4
+    if error.retryable:
+        return 3
+    if isinstance(error, NoCapacity):
+        return 1
+    return 0 if error.code in _CLASS_OF or _CONSTRAINT.search(error.message) else 2
+
+
+def _is_document(error: object) -> TypeGuard[Mapping[str, Any]]:
+    """Google's error document. Source: https://docs.cloud.google.com/compute/docs/reference/rest/v1#errors."""
+    if not isinstance(error, Mapping):
+        return False
+    return isinstance(error.get("code"), int) and isinstance(error.get("message"), str)
+
+
+def _reasons(error: Mapping[str, Any], key: str) -> list[str]:
+    listed = error.get(key)
+    many = listed if isinstance(listed, list) else []
+    return [str(each["reason"]) for each in many if isinstance(each, Mapping) and "reason" in each]
 
 
 def _advised(message: str, kind: type[ProviderError], code: str) -> str:
+    if kind is Unauthorized and _CONSTRAINT.search(message):
+        return f"{message.rstrip('.')}; {_POLICY_HINT}"
     if kind is Unauthorized:
         return f"{message}; {_HINTS.get(code, _RIGHTS_HINT)}"
     return message
@@ -169,5 +247,5 @@ def _make(kind: type[ProviderError], message: str, operation: str, code: str) ->
 
 
 def _short(text: str) -> str:
-    line = text.strip().partition("\n")[0].strip()
+    line = "".join(each if each.isprintable() else " " for each in text.strip().partition("\n")[0]).strip()
     return line if len(line) <= MAX_MESSAGE else f"{line[:MAX_MESSAGE]}…"

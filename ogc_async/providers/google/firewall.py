@@ -9,7 +9,7 @@ from typing import Any
 from ogc_async.errors import InvalidRequest, NotFound, ProviderError, ServiceUnavailable, TokenSpent
 from ogc_async.providers.google.client import GoogleClient, Reply
 from ogc_async.providers.google.credentials import PROVIDER
-from ogc_async.providers.google.errors import operation_error
+from ogc_async.providers.google.errors import is_missing, operation_error
 from ogc_async.providers.google.tags import ownership, resource_name
 from ogc_async.types import LaunchRequest, Port
 
@@ -50,8 +50,9 @@ async def delete_firewall(client: GoogleClient, layout: str, *, owner: str, scop
     name = resource_name(owner, scope, layout)
     try:
         await _finish(client, await client.call("firewalls.delete", firewall=name), "firewalls.delete")
-    except NotFound:
-        return
+    except NotFound as error:
+        if not is_missing(error, f"global/firewalls/{name}"):
+            raise
 
 
 def wanted_rules(request: LaunchRequest) -> Rules:

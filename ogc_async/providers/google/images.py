@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ogc_async.errors import InvalidRequest, NotFound
+from ogc_async.errors import InvalidRequest, NoCapacity, NotFound
 from ogc_async.providers.catalog import UnknownImage, find_image
 from ogc_async.providers.google.client import GoogleClient
 from ogc_async.providers.google.credentials import PROVIDER
@@ -15,6 +15,8 @@ from ogc_async.types import LaunchRequest
 
 DEFAULT_USERNAME = "ogc"
 """The guest agent makes whatever user the key is for; this is ours where the layout names none."""
+
+NOT_OFFERED = "notOffered"
 
 ARCHES = {"X86_64": "x86_64", "ARM64": "arm64"}
 
@@ -54,14 +56,17 @@ async def find(client: GoogleClient, request: LaunchRequest) -> Image:
 
 
 async def check_machine_type(client: GoogleClient, request: LaunchRequest, zone: str) -> None:
-    """Raise for a machine type, or a zone, that does not exist, and for one of another architecture."""
+    """Raise for a zone that does not exist, and for a machine type of another architecture.
+
+    A type that this zone does not offer is a lack of room there: another zone, or another size, may have it.
+    """
     size = request.instance_size
     try:
         found = await client.call("machineTypes.get", zone=zone, machineType=size)
     except NotFound as error:
         await _check_zone(client, zone)
-        message = f"no machine type {size!r} in {zone}; name another instance-size"
-        raise NotFound(message, provider=PROVIDER, operation=error.operation, code=error.code) from None
+        message = f"no machine type {size!r} in {zone}; name another instance-size, or other zones"
+        raise NoCapacity(message, provider=PROVIDER, operation=error.operation, code=NOT_OFFERED) from None
     arch = ARCHES.get(str(found.get("architecture", "")), request.arch)
     if arch != request.arch:
         raise _invalid(f"instance-size {size!r} is {arch}, not {request.arch}; set arch, or name another one")

@@ -1,4 +1,4 @@
-"""The methods of the Compute API that are called: where, and which quota they draw on.
+"""The methods of the Compute API that are called: where, which quota they draw on, and what they answer with.
 
 Source: the discovery document of compute v1.
 """
@@ -12,30 +12,40 @@ from ogc_async.providers.google.limits import Group
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """``path`` is below the project; a method that begins an operation counts against those under way."""
+    """``path`` is below the project, ``kind`` that of its replies (see :mod:`.replies`).
+
+    A method that begins an operation counts against those under way.
+    """
 
     http: str
     path: str
     group: Group
+    kind: str
+
+
+LAUNCH = "instances.bulkInsert"
+"""The one method that makes machines."""
 
 
 METHODS = {
-    "instances.bulkInsert": Method("POST", "zones/{zone}/instances/bulkInsert", Group.WRITE),
-    "instances.delete": Method("DELETE", "zones/{zone}/instances/{instance}", Group.WRITE),
-    "instances.get": Method("GET", "zones/{zone}/instances/{instance}", Group.READ),
-    "instances.getGuestAttributes": Method("GET", "zones/{zone}/instances/{instance}/getGuestAttributes", Group.WRITE),
-    "instances.list": Method("GET", "zones/{zone}/instances", Group.LIST),
-    "instances.aggregatedList": Method("GET", "aggregated/instances", Group.HEAVY_READ),
-    "zoneOperations.get": Method("GET", "zones/{zone}/operations/{operation}", Group.OPERATION_READ),
-    "zoneOperations.list": Method("GET", "zones/{zone}/operations", Group.LIST),
-    "globalOperations.get": Method("GET", "global/operations/{operation}", Group.GLOBAL),
-    "machineTypes.get": Method("GET", "zones/{zone}/machineTypes/{machineType}", Group.READ),
-    "zones.get": Method("GET", "zones/{zone}", Group.GLOBAL),
-    "projects.get": Method("GET", "", Group.GLOBAL),
-    "firewalls.get": Method("GET", "global/firewalls/{firewall}", Group.GLOBAL),
-    "firewalls.insert": Method("POST", "global/firewalls", Group.GLOBAL),
-    "firewalls.patch": Method("PATCH", "global/firewalls/{firewall}", Group.GLOBAL),
-    "firewalls.delete": Method("DELETE", "global/firewalls/{firewall}", Group.GLOBAL),
-    "images.get": Method("GET", "global/images/{image}", Group.GLOBAL),
-    "images.getFromFamily": Method("GET", "global/images/family/{family}", Group.GLOBAL),
+    LAUNCH: Method("POST", "zones/{zone}/instances/bulkInsert", Group.WRITE, "operation"),
+    "instances.delete": Method("DELETE", "zones/{zone}/instances/{instance}", Group.WRITE, "operation"),
+    "instances.get": Method("GET", "zones/{zone}/instances/{instance}", Group.READ, "instance"),
+    "instances.getGuestAttributes": Method(
+        "GET", "zones/{zone}/instances/{instance}/getGuestAttributes", Group.WRITE, "guestAttributes"
+    ),
+    "instances.list": Method("GET", "zones/{zone}/instances", Group.LIST, "instanceList"),
+    "instances.aggregatedList": Method("GET", "aggregated/instances", Group.HEAVY_READ, "instanceAggregatedList"),
+    "zoneOperations.get": Method("GET", "zones/{zone}/operations/{operation}", Group.OPERATION_READ, "operation"),
+    "zoneOperations.list": Method("GET", "zones/{zone}/operations", Group.LIST, "operationList"),
+    "globalOperations.get": Method("GET", "global/operations/{operation}", Group.GLOBAL, "operation"),
+    "machineTypes.get": Method("GET", "zones/{zone}/machineTypes/{machineType}", Group.READ, "machineType"),
+    "zones.get": Method("GET", "zones/{zone}", Group.GLOBAL, "zone"),
+    "projects.get": Method("GET", "", Group.GLOBAL, "project"),
+    "firewalls.get": Method("GET", "global/firewalls/{firewall}", Group.GLOBAL, "firewall"),
+    "firewalls.insert": Method("POST", "global/firewalls", Group.GLOBAL, "operation"),
+    "firewalls.patch": Method("PATCH", "global/firewalls/{firewall}", Group.GLOBAL, "operation"),
+    "firewalls.delete": Method("DELETE", "global/firewalls/{firewall}", Group.GLOBAL, "operation"),
+    "images.get": Method("GET", "global/images/{image}", Group.GLOBAL, "image"),
+    "images.getFromFamily": Method("GET", "global/images/family/{family}", Group.GLOBAL, "image"),
 }

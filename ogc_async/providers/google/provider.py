@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
+from contextlib import suppress
 
 import anyio
 
@@ -24,6 +25,8 @@ from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequ
 
 MAX_BATCH = 1000
 """A bulk insert takes 5,000; smaller ones say sooner what became of them."""
+
+ACCOUNT_TIMEOUT_S = 5.0
 
 
 class GoogleProvider:
@@ -58,8 +61,11 @@ class GoogleProvider:
         return f"GoogleProvider(project={self._client.project!r}, region={self.region!r})"
 
     async def account(self) -> str | None:
-        """The project: every call names it."""
-        return self._client.project
+        """The project's id, as its machines' descriptions name it; of one given by its number, the API is asked."""
+        if not self._client.account:
+            with anyio.move_on_after(ACCOUNT_TIMEOUT_S), suppress(ProviderError):
+                self._client.account = str((await self._client.call("projects.get"))["name"])
+        return self._client.account or None
 
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Find the image, check the machine type, open the firewall; requests of one layout share one round of it."""

@@ -10,7 +10,7 @@ import pytest
 from ogc_async import actions
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
-from ogc_async.errors import NotFound, ProviderError
+from ogc_async.errors import NoCapacity, ProviderError
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.types import NodeState
@@ -59,7 +59,7 @@ async def test_a_fleets_whole_life_is_valid_both_ways(judged_app: App, layout: L
 async def test_what_is_looked_for_elsewhere_and_what_fails_is_valid_too(
     judged_app: App, layout: Layout, proxy: Proxy
 ) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NoCapacity, match="e2-none"):
         await actions.launch_async(on("google", layout, instance_size="e2-none"), app=judged_app)
     with pytest.raises(ProviderError):
         await actions.launch_async(on("google", layout, zones=["us-central1-q"]), app=judged_app)
