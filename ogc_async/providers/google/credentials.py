@@ -74,6 +74,7 @@ class AccessToken:
         self._path = credentials.path
         self._flights: SingleFlight[str, str] = SingleFlight()
         self._refusal: asyncio.Future[str] | None = None
+        self._heard = 0
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._hear)
         trace.on_request_redirect.append(_stay)
@@ -101,7 +102,7 @@ class AccessToken:
         await self._session.close()
 
     async def _get(self) -> str:
-        self._refusal = asyncio.get_running_loop().create_future()
+        self._refusal, self._heard = asyncio.get_running_loop().create_future(), 0
         getting = asyncio.create_task(self._token.get())
         try:
             ends: set[asyncio.Future[Any]] = {getting, self._refusal}
@@ -117,7 +118,8 @@ class AccessToken:
         if refusal.done():
             raise self._refused(refusal.result())
         if not getting.done():
-            raise self._unheard(f"no answer to be had within {TOKEN_TIMEOUT_S:g} s")
+            heard = f"; the last one was HTTP {self._heard}" if self._heard else ""
+            raise self._unheard(f"no answer of a token endpoint's within {TOKEN_TIMEOUT_S:g} s{heard}")
         error = getting.exception()
         if isinstance(error, UNHEARD):
             raise self._unheard(_first_line(error))
@@ -127,7 +129,7 @@ class AccessToken:
 
     async def _hear(self, _session: object, _context: object, heard: aiohttp.TraceRequestEndParams) -> None:
         """A clear no is passed on at once; the library would ask again, four times, for up to a minute."""
-        status = heard.response.status
+        status = self._heard = heard.response.status
         if 400 <= status < 500 and status not in AGAIN and self._refusal is not None and not self._refusal.done():
             reason = _reason(await heard.response.text(errors="replace"))
             if reason and not self._refusal.done():

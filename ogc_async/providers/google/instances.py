@@ -135,7 +135,11 @@ class Instances:
         }
 
     def _not_there(self, instance_id: str, listed: Mapping[str, Instance]) -> Instance | ProviderError:
-        asked_at = self._memory.unseen.get(instance_id, -inf)
+        """A machine that its deletion did not find, by the list of its zone."""
+        is_unseen = instance_id not in self._memory.seen
+        asked_at = self._memory.unseen.get(instance_id, -inf) if is_unseen else -inf
+        if instance_id in listed and listed[instance_id].state in GOING:
+            return replace(listed[instance_id], state=InstanceState.TERMINATING)
         if instance_id in listed:
             why = f"is listed as {listed[instance_id].state}, and its deletion did not find it"
         elif self._client.clock() - asked_at < self._settings.ogc_settle_s:

@@ -116,6 +116,66 @@ async def test_silence_is_an_error_within_the_deadline(private_key: str, monkeyp
         heard.set()
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"status": 200, "text": "<html>Please log in</html>", "content_type": "text/html"},
+        {"status": 200, "text": '{"status": "login required"}', "content_type": "application/json"},
+        {"status": 200, "text": "[]", "content_type": "application/json"},
+        {"status": 403, "text": "<html>Please log in</html>", "content_type": "text/html"},
+        {"status": 404, "text": "{}", "content_type": "application/json"},
+    ],
+)
+async def test_what_is_no_token_endpoints_reply_refuses_nothing(
+    reply: dict[str, Any], private_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "TOKEN_TIMEOUT_S", 0.2)
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(**reply)
+
+    async with endpoint(answer) as url, token_from(url, private_key) as token:
+        with pytest.raises(ServiceUnavailable) as caught:
+            await token.get()
+        assert caught.value.retryable
+
+
+async def test_who_we_are_is_proved_to_the_token_endpoint_alone(
+    private_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "TOKEN_TIMEOUT_S", 0.2)
+    strangers: list[str] = []
+
+    async def be_strange(asked: web.Request) -> web.Response:
+        strangers.append(asked.method)
+        return web.json_response({"access_token": "theirs", "expires_in": 3600})
+
+    async with endpoint(be_strange) as elsewhere:
+
+        async def send_on(_: web.Request) -> web.Response:
+            return web.Response(status=307, headers={"Location": elsewhere})
+
+        async with endpoint(send_on) as url, token_from(url, private_key) as token:
+            with pytest.raises(ServiceUnavailable):
+                await token.get()
+    assert strangers == []
+
+
+async def test_a_token_that_was_refused_is_replaced_once_however_many_saw_it_refused(private_key: str) -> None:
+    handed_out = 0
+
+    async def answer(_: web.Request) -> web.Response:
+        nonlocal handed_out
+        handed_out += 1
+        return web.json_response({"access_token": f"token-{handed_out}", "expires_in": 3600})
+
+    async with endpoint(answer) as url, token_from(url, private_key) as token:
+        first = await token.get()
+        assert set(await asyncio.gather(*(token.get(instead_of=first) for _ in range(50)))) == {"token-2"}
+        assert await token.get(instead_of=first) == "token-2"
+    assert handed_out == 2
+
+
 @pytest.mark.parametrize("kind", ["authorized_user", "impersonated_service_account"])
 async def test_other_kinds_of_files_have_tokens_too(kind: str) -> None:
     async def answer(request: web.Request) -> web.Response:

@@ -177,9 +177,11 @@ async def test_a_machine_is_gone_by_compute_engines_word_on_that_machine_only(ca
 
 
 GONE = missing(f"zones/{ZONE}/instances/{ONE}")
+LAGGING: Said = (200, page("instance", instance(ONE, status="STOPPING")))
 DELETIONS: dict[str, tuple[Said, Said, InstanceState | type[errors.ProviderError]]] = {
     "begun": ((200, operation(status="RUNNING")), NONE, InstanceState.TERMINATING),
     "gone": (GONE, NONE, InstanceState.TERMINATED),
+    "gone, and on its way in a list that lags": (GONE, LAGGING, InstanceState.TERMINATING),
     "gone, and listed": (GONE, BOTH, errors.ServiceUnavailable),
     "gone, and no list to be had": (GONE, no(403, "forbidden"), errors.Unauthorized),
     "gone, and a login page": (GONE, (200, b"<html>"), errors.UnreadableReply),

@@ -74,6 +74,7 @@ def test_a_launch_says_what_the_layout_asks_for() -> None:
         "instanceTerminationAction": "DELETE",
     }
     [disk] = properties["disks"]
+    assert (disk["boot"], disk["autoDelete"]) == (True, True)
     assert disk["initializeParams"] == {"sourceImage": PREPARED.image, "diskSizeGb": "40"}
     assert properties["serviceAccounts"][0]["email"] == "robot@x"
     assert properties["metadata"]["items"] == [
@@ -81,6 +82,7 @@ def test_a_launch_says_what_the_layout_asks_for() -> None:
         {"key": "enable-guest-attributes", "value": "TRUE"},
     ]
     plain = insert_body(request(), PREPARED, None)["instanceProperties"]
+    assert [each["autoDelete"] for each in plain["disks"]] == [True]
     assert not {"scheduling", "serviceAccounts"} & set(plain)
 
 
