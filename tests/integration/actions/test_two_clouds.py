@@ -150,7 +150,7 @@ async def test_a_launch_whose_reply_was_lost_makes_every_machine_once(
 BAD = [
     pytest.param({"runs_on": "projects/x/global/images/none"}, errors.NotFound, "'none' in x", id="image"),
     pytest.param({"runs_on": "debain-12"}, errors.InvalidRequest, "debian-12", id="image name"),
-    pytest.param({"instance_size": "e2-colossal"}, errors.NotFound, "'e2-colossal'", id="machine type"),
+    pytest.param({"instance_size": "e2-colossal"}, errors.NoCapacity, "'e2-colossal'", id="machine type"),
     pytest.param({"arch": "arm64"}, errors.InvalidRequest, "is x86_64, not arm64", id="architecture"),
     pytest.param({"zones": ["us-central1-q"]}, errors.NotFound, "no zone 'us-central1-q'", id="zone"),
     pytest.param({"zones": ["us-east1-b"]}, errors.InvalidRequest, "not in region 'us-central1'", id="another region"),
