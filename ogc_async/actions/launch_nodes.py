@@ -113,7 +113,7 @@ class _Launch:
     arrived: Arrived
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
-    warnings: list[NodeFailure] = field(default_factory=list)
+    warnings: dict[int, NodeFailure] = field(default_factory=dict)
     _nodes: dict[int, NodeSnapshot] = field(default_factory=dict)
     _parts: dict[int, Part] = field(default_factory=dict)
     _watches: dict[int, Watch] = field(default_factory=dict)
@@ -179,7 +179,7 @@ class _Launch:
             [node_id for node_id in ids if node_id in up],
             [self.failures[node_id] for node_id in ids if node_id in self.failures],
             [node_id for node_id in ids if node_id in self.pending],
-            [warning for warning in self.warnings if warning.node_id in up],
+            [self.warnings[node_id] for node_id in ids if node_id in up and node_id in self.warnings],
         )
 
     def _part(self, order: Order, shares: list[Share]) -> Part:
@@ -205,9 +205,9 @@ class _Launch:
             await self._await_boot(wave, landed)
 
     async def _prepare(self, wave: Wave) -> Prepared:
-        """What the wave's machine type needs to stand ready: once a layout, however many batches."""
+        """What the wave's offer needs to stand ready: once a layout, however many batches."""
         part, request = wave.part, wave.batch.request
-        return await part.preparing.run(request.instance_size, lambda: self._prepare_part(part, request))
+        return await part.preparing.run(wave.offer, lambda: self._prepare_part(part, request))
 
     async def _prepare_part(self, part: Part, request: LaunchRequest) -> Prepared:
         with unwrapped_group():
@@ -361,7 +361,8 @@ class _Launch:
     async def _settle(self, running: Mapping[int, Instance]) -> None:
         moved = await arrive(self._ledger(), [self._nodes[node_id] for node_id in running], running)
         self._nodes.update({node.id: node for node in moved})
-        self.warnings += [failure(node, _no_public_address(node)) for node in moved if _lacks_public_address(node)]
+        hidden = [node for node in moved if _lacks_public_address(node)]
+        self.warnings.update({node.id: failure(node, _no_public_address(node)) for node in hidden})
         for part in {id(part): part for part in (self._parts[node.id] for node in moved)}.values():
             self.arrived(part.arrive([node.id for node in moved if self._parts[node.id] is part]))
 

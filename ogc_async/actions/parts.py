@@ -26,7 +26,7 @@ class Part:
     quorum: int
     up: list[int] = field(default_factory=list)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    preparing: SingleFlight[str, Prepared] = field(default_factory=lambda: SingleFlight(keep_s=float("inf")))
+    preparing: SingleFlight[Offer, Prepared] = field(default_factory=lambda: SingleFlight(keep_s=float("inf")))
 
     @property
     def node_ids(self) -> list[int]:

@@ -248,12 +248,14 @@ class _Teardown:
             node = by_instance[instance_id]
             if isinstance(answer, ProviderError):
                 self.failures[node.id] = failure(node, answer)
-            elif judge_end(node, answer) is None:
+            elif answer.state is not InstanceState.TERMINATED:
                 waiting.append(node)
-            elif node.is_of(account):
-                ended.append(node)
-            else:
+            elif not node.is_of(account):
                 self.failures[node.id] = failure(node, _unknown(node, account))
+            elif node.running_at is None and self._is_young(node):
+                self.failures[node.id] = failure(node, self._too_young(node))
+            else:
+                ended.append(node)
         await self._mark_gone(ended)
         return waiting
 
@@ -282,13 +284,23 @@ class _Teardown:
 
     def _set_doubtful_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Nodes without a machine whose launch call is too young to be sure of that stay as they are."""
-        settle_s = self.context.settings.ogc_settle_s
-        settle = timedelta(seconds=settle_s)
-        doubtful = [node for node in nodes if _is_doubtful(node, settle, self.claim.outlived.get(node.id))]
+        begun = (NodeState.LAUNCHING, NodeState.TERMINATING)
+        doubtful = [node for node in nodes if node.instance_id is None and node.state in begun and self._is_young(node)]
         for node in doubtful:
-            message = f"{node.name}: its launch call is too recent to rule a machine out; try again in {settle_s:g} s"
-            self.failures[node.id] = failure(node, StaleNode(message))
+            self.failures[node.id] = failure(node, self._too_young(node))
         return [node for node in nodes if node not in doubtful]
+
+    def _is_young(self, node: NodeSnapshot) -> bool:
+        """A launch call may have been sent so shortly before it was read that its machine is not visible yet."""
+        settle = timedelta(seconds=self.context.settings.ogc_settle_s)
+        heard_of = [each for each in (node.updated_at, self.claim.outlived.get(node.id)) if each is not None]
+        return node.read_at is not None and any(each > node.read_at - settle for each in heard_of)
+
+    def _too_young(self, node: NodeSnapshot) -> StaleNode:
+        settle_s = self.context.settings.ogc_settle_s
+        return StaleNode(
+            f"{node.name}: its launch call is too recent to rule a machine out; try again in {settle_s:g} s"
+        )
 
     async def _confirm(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> None:
         if not nodes:
@@ -348,8 +360,13 @@ async def _release(firewall: Firewall, context: Context) -> OgcError | None:
 
 
 def judge_end(_node: NodeSnapshot, seen: Instance | None) -> Verdict:
-    """Only the cloud's own "terminated" ends the wait; not being shown may be a machine too young to be seen."""
-    return seen if seen is not None and seen.state is InstanceState.TERMINATED else None
+    """Only the cloud's own "terminated" ends the wait; not being shown may be a machine too young to be seen.
+
+    One that stands although it was to end, for a reason that the cloud tells, is waited for no longer.
+    """
+    if seen is None or seen.state is InstanceState.TERMINATED:
+        return seen
+    return seen.error
 
 
 def _can_be_judged(node: NodeSnapshot, account: str | None) -> bool:
@@ -376,13 +393,6 @@ def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:
 
 def _firewall_of(node: NodeSnapshot) -> Firewall:
     return node.provider, node.region, node.layout
-
-
-def _is_doubtful(node: NodeSnapshot, settle: timedelta, held_until: datetime | None) -> bool:
-    """A launch call may have been sent less than ``settle`` before the node was read, its machine not visible yet."""
-    heard_of = [each for each in (node.updated_at, held_until) if each is not None]
-    is_young = node.read_at is not None and any(each > node.read_at - settle for each in heard_of)
-    return node.instance_id is None and node.state in (NodeState.LAUNCHING, NodeState.TERMINATING) and is_young
 
 
 def _script_failed(node: NodeSnapshot, steps: Sequence[StepResult]) -> OgcError:

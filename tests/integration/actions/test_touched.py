@@ -111,10 +111,10 @@ async def test_a_stopped_machine_is_neither_replaced_nor_started_nor_worked_on(
     assert (await only_node(app)).state is NodeState.STOPPED
     assert not (await actions.plan_async(spec_of(one), app=app)).changes, "it counts for the scale"
 
-    for result in (await actions.deploy_async(node_id, app=app), await actions.exec_async(node_id, "true", app=app)):
-        assert isinstance(result.error, NotRunning)
-        assert STARTING[one.provider] in str(result.error)
-        assert str(before.instance_id).rpartition("/")[2] in str(result.error)
+    for work in (actions.deploy_async(node_id, app=app), actions.exec_async(node_id, "true", app=app)):
+        with pytest.raises(NotRunning, match=STARTING[one.provider]) as refused:
+            await work
+        assert str(before.instance_id).rpartition("/")[2] in str(refused.value)
 
     await press(cloud, before, "start")
     synced = await actions.sync_async(spec_of(one), app=app)
