@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from ogc_async.db.engine import connect
 from ogc_async.db.models import Base, Moment
+from ogc_async.db.schema import alone
 
 
 def render_item(_kind: str, item: Any, _context: Any) -> str | Literal[False]:
@@ -33,8 +34,7 @@ def run(connection: Connection) -> None:
 async def run_from_shell() -> None:
     engine = connect()
     try:
-        async with engine.transaction(None) as connection:
-            await connection.run_sync(run)
+        await alone(engine, run)
     finally:
         await engine.aclose()
 

@@ -12,6 +12,8 @@ OgcError
 │   ├── NotConnected              no engine: ``db.connect()`` was not called
 │   ├── DatabaseUnavailable       the server does not answer, or refuses us
 │   ├── NotMigrated               tables are missing or older than this version
+│   ├── SchemaTooNew              a newer release has migrated the tables: ``.recorded .known``
+│   ├── ForeignTables             tables of our names that no migration of ours is on record for
 │   ├── NoUser                    the one user record was not created yet
 │   ├── UnknownNode               no node has that id or name
 │   ├── AmbiguousNode             a part of a name that several nodes have
@@ -158,6 +160,30 @@ class NotMigrated(StoreError):
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"the database is not migrated ({detail}): run `ogc db migrate` or db.migrate()")
+
+
+class SchemaTooNew(StoreError):
+    """A newer release has migrated the tables: ``recorded`` is the revision there, ``known`` this release's newest."""
+
+    def __init__(self, recorded: str, known: str) -> None:
+        self.recorded = recorded
+        self.known = known
+        super().__init__(
+            f"the database is at revision {recorded}, and this release knows none after {known}: install the release"
+            " that migrated it, or name another database (OGC_DATABASE_URL)"
+        )
+
+
+class ForeignTables(StoreError):
+    """Tables of our names in a database that has no migration of ours on record: ``tables``."""
+
+    def __init__(self, tables: Iterable[str]) -> None:
+        self.tables = tuple(tables)
+        super().__init__(
+            f"the database has no revision on record, but tables of our names already exist ({', '.join(self.tables)}):"
+            " name another database (OGC_DATABASE_URL), or, if these tables are this program's, put their revision"
+            " back into alembic_version"
+        )
 
 
 class NoUser(StoreError):

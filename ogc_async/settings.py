@@ -25,6 +25,8 @@ _SECRET_NAME = re.compile(
 
 _GOOGLE = ("private_key", "private_key_id", "client_secret", "refresh_token")
 
+MAX_PORT = 65535
+
 DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
@@ -52,7 +54,7 @@ class Settings(BaseSettings):
     google_datacenter: str | None = Field(None, description="Compute Engine zone of layouts that name none")
 
     postgres_host: str | None = Field(None, description="PostgreSQL host or socket folder (localhost)")
-    postgres_port: int | None = Field(None, ge=1, le=65535, description="PostgreSQL port (5432)")
+    postgres_port: int | None = Field(None, ge=1, le=MAX_PORT, description="PostgreSQL port (5432)")
     postgres_db: str | None = Field(None, description="PostgreSQL database (ogc)")
     postgres_user: str | None = Field(None, description="PostgreSQL user (postgres)")
     postgres_password: SecretStr | None = Field(None, description="PostgreSQL password (postgres)")
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
     ogc_boot_timeout_s: float = Field(600, gt=0, description="from the launch call until a machine runs")
     ogc_terminate_timeout_s: float = Field(600, gt=0, description="from the terminate call until a machine is gone")
 
-    ogc_ssh_port: int = Field(22, ge=1, le=65535, description="SSH port of layouts that name none")
+    ogc_ssh_port: int = Field(22, ge=1, le=MAX_PORT, description="SSH port of layouts that name none")
     ogc_ssh_timeout_s: float = Field(180, gt=0, description="from running until the node accepts an SSH session")
     ogc_jump_host: str | None = Field(
         None, description="SSH server to go through, `user@host:port`, of layouts that name none"
@@ -203,11 +205,20 @@ def load_settings(env_file: Path | str | None = ".env") -> Settings:
 
 def supported_url(given: str | URL, name: str = "database URL") -> URL:
     """The URL with the driver that this package uses. Raises :class:`SettingsError` for any other database."""
-    try:
-        url = make_url(given)
-    except ArgumentError:
-        raise SettingsError(f"{name}: not a database URL; write postgresql://user@host/name") from None
+    url = _parsed(given)
+    if url is None:
+        raise SettingsError(f"{name}: not a database URL; write postgresql://user@host:5432/name")
+    if url.port is not None and not 0 < url.port <= MAX_PORT:
+        raise SettingsError(f"{name}: {url.port} is no port; write one from 1 to {MAX_PORT}, or none")
     driver = DRIVERS.get(url.get_backend_name())
     if driver is None:
         raise SettingsError(f"{name}: {url.drivername} is not supported; use postgresql:// or sqlite:///")
     return url.set(drivername=driver)
+
+
+def _parsed(given: str | URL) -> URL | None:
+    """Nothing for what cannot be read: the parser's own errors quote it, and may quote its password."""
+    try:
+        return make_url(given)
+    except (ArgumentError, ValueError):
+        return None

@@ -12,6 +12,7 @@ from ogc_async.cli import report
 from ogc_async.cli.handover import Handover, hand_over, rows_of, take_in
 from ogc_async.cli.voice import answer, complain, line
 from ogc_async.db.handover import take_over
+from ogc_async.db.schema import prepare
 from ogc_async.db.users import current_user
 from ogc_async.errors import SettingsError, StaleNode
 from ogc_async.types import LIVE, UserSnapshot
@@ -63,7 +64,7 @@ def import_env(file: Path, key: Path | None) -> int:
         raise SettingsError(f"{file}: can not be read: {getattr(error, 'strerror', None) or error}") from None
     document = take_in(text, str(file), Path.cwd(), key)
     engine = connected_engine(default_app())
-    db.migrate(engine)
+    prepare(engine)
     owner = document.user
     names = blocking(_take_over_async)(UserSnapshot(0, owner.name, owner.slug, owner.scope), document)
     chosen = set(names)

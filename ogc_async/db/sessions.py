@@ -33,7 +33,11 @@ class BlockingSession:
 
     def __init__(self, engine: Engine) -> None:
         self._runner = asyncio.Runner()
-        self._session = self._run(_open(engine))
+        try:
+            self._session = self._run(_open(engine))
+        except BaseException:
+            self._runner.close()
+            raise
 
     def select(self, entity: type[Entity], *where: ColumnElement[bool]) -> ScalarResult[Entity]:
         """The rows of one table that meet every condition: ``.first()``, ``.all()``, ``.one()``, or iterate."""
@@ -98,7 +102,10 @@ class BlockingSession:
 
 
 class SessionFactory:
-    """``with`` or ``async with`` it, as often and from as many threads and tasks as needed: each block has its own."""
+    """``with`` or ``async with`` it, as often and from as many threads and tasks as needed: each block has its own.
+
+    Raises ``NotMigrated``, ``SchemaTooNew`` or ``ForeignTables`` on entry where the tables are not this release's.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -149,6 +156,7 @@ def session(engine: Engine) -> SessionFactory:
 
 
 async def _open(engine: Engine) -> Session:
+    await engine.check()
     return Session(engine.session_engine(), expire_on_commit=False)
 
 

@@ -20,6 +20,7 @@ from ogc_async.aio.finish import outlast
 
 T = TypeVar("T")
 
+VERSION_TABLE = "alembic_version"
 WRITES_LATE = "ogc_writes_late"
 NO_WRITE = ("SELECT", "PRAGMA")
 AT_ONCE_ROWS = 1000
@@ -309,12 +310,23 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _log_ahead(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Readers and one writer side by side. SQLite does not wait to switch to this where others have the file open."""
+    """Readers and one writer side by side. SQLite does not wait to switch to this where others have the file open.
+
+    Another program's file stays as it is: the switch is written into it.
+    """
     deadline = time.monotonic() + timeout_s
     while connection.execute("PRAGMA journal_mode").fetchone() == ("delete",):
         try:
+            if _is_foreign(connection):
+                return
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(LOCKED_PAUSE_S)
+
+
+def _is_foreign(connection: sqlite3.Connection) -> bool:
+    """It has tables, and no migration was ever noted among them."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return bool(names) and VERSION_TABLE not in names

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, MetaData, insert, select, update
+from sqlalchemy import update
 
 from ogc_async import actions, db
 from ogc_async.aio.blocking import blocking
@@ -24,9 +24,8 @@ from ogc_async.state import App
 from ogc_async.types import NodeSnapshot, NodeState, StepState
 from tests.cloud import Cloud
 from tests.holding import DEAD_S, LONG_S, held
-from tests.migration.conftest import alembic_async, differences_async
+from tests.migration.conftest import EARLIER, Row, Tables, alembic_async, differences_async, read_async, write_async
 
-EARLIER = ["0001", "0002", "0003", "0004", "0005"]
 LONG_AGO = datetime(2020, 2, 29, 12, 30, 15, 123456, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MACHINE = (
@@ -48,9 +47,6 @@ FREE = "running"
 EARLIER_STATES = tuple(state for state in NodeState if state is not NodeState.STOPPED)
 ON_RUNNING = {FREE: None, ALIVE: 1, DEAD: -1}
 """The running nodes, and how many hours from now their holder's lease ends."""
-
-Row = dict[str, Any]
-Tables = dict[str, list[Row]]
 
 
 @pytest.fixture(scope="module")
@@ -155,52 +151,6 @@ def _action(number: int, node_id: int, state: str, hours: int | None) -> Row:
 def settings_of(environment: Mapping[str, str]) -> Settings:
     values = {name.lower(): value for name, value in environment.items()}
     return Settings(_env_file=None, ogc_poll_s=0.1, **values)
-
-
-def reflected(connection: Connection) -> MetaData:
-    found = MetaData()
-    found.reflect(connection)
-    return found
-
-
-@blocking
-async def write_async(engine: Engine, rows: Tables) -> None:
-    """Put them into the tables that there are, as far as these have the columns."""
-
-    def write(connection: Connection) -> None:
-        for table in reflected(connection).sorted_tables:
-            for row in rows.get(table.name, []):
-                # Ids count up from 1, as they do for a release that writes.
-                own = {name: value for name, value in row.items() if name in table.c and name != "id"}
-                values = {name: _native(connection, value) for name, value in own.items()}
-                connection.execute(insert(table).values(values))
-
-    async with engine.transaction() as connection:
-        await connection.run_sync(write)
-
-
-@blocking
-async def read_async(engine: Engine) -> Tables:
-    """Every row of every table, as the database's own types have it."""
-
-    def read(connection: Connection) -> Tables:
-        return {
-            table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
-            for table in reflected(connection).sorted_tables
-            if table.name != "alembic_version"
-        }
-
-    async with engine.reading() as connection:
-        return await connection.run_sync(read)
-
-
-def _native(connection: Connection, value: Any) -> Any:
-    """SQLite keeps times without their zone, which is UTC."""
-    if isinstance(value, datetime) and connection.dialect.name == "sqlite":
-        return value.replace(tzinfo=None)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
 
 
 def shared(tables: Tables, like: Tables) -> Tables:

@@ -14,6 +14,7 @@ from ogc_async import db
 from ogc_async.aio.blocking import blocking
 from ogc_async.db import Engine
 from ogc_async.db.models import Base
+from ogc_async.errors import ForeignTables
 from tests import programs
 from tests.cloud import bare_environment
 from tests.migration.conftest import ROOT, alembic_async, differences_async
@@ -34,7 +35,7 @@ async def left_async(engine: Engine) -> set[str]:
         "postgresql": "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " UNION SELECT typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'",
     }
-    async with engine.reading() as connection:
+    async with engine.reading(is_checked=False) as connection:
         return set((await connection.scalars(text(queries[connection.dialect.name]))).all())
 
 
@@ -52,7 +53,7 @@ async def constraints_async(engine: Engine) -> set[str | None]:
             )
         }
 
-    async with engine.reading() as connection:
+    async with engine.reading(is_checked=False) as connection:
         return await connection.run_sync(names)
 
 
@@ -69,7 +70,7 @@ def test_every_constraint_has_the_name_that_the_models_give_it(empty: Engine) ->
 
 def test_a_difference_would_be_seen(empty: Engine) -> None:
     async def change_async() -> None:
-        async with empty.transaction() as connection:
+        async with empty.transaction(is_checked=False) as connection:
             await connection.execute(text("DROP INDEX ix_nodes_token"))
             await connection.execute(text("ALTER TABLE nodes DROP COLUMN reason"))
 
@@ -96,11 +97,11 @@ def test_the_way_back_to_base_leaves_nothing_but_alembics_own_empty_table(empty:
 
 def test_a_migration_that_fails_leaves_the_database_as_it_was(empty: Engine) -> None:
     async def block_async() -> None:
-        async with empty.transaction() as connection:
+        async with empty.transaction(is_checked=False) as connection:
             await connection.execute(text("CREATE TABLE actions (somebody_elses INTEGER)"))
 
     blocking(block_async)()
-    with pytest.raises(Exception, match="already exists"):
+    with pytest.raises(ForeignTables, match="actions"):
         db.migrate(empty)
     assert left_async(empty) == {"actions"}
 

@@ -134,3 +134,26 @@ def test_a_credentials_file_that_is_none_has_no_secrets(
         (tmp_path / "google.json").write_text(content)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "google.json"))
     known_secrets(load_settings())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@127.0.0.1:1x/d",
+        "postgresql://u:hunter2/x@host/d",
+        "postgresql://u:hunter2@host:99999/d",
+        "postgresql://u:hunter2@host:0/d",
+        "oracle://u:hunter2@host/d",
+        "u:hunter2@host",
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_named_and_its_password_is_not_told(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OGC_DATABASE_URL", url)
+    with pytest.raises(SettingsError, match=r"^OGC_DATABASE_URL: .*(write|use) ") as caught:
+        load_settings().database_url()
+    each: BaseException | None = caught.value
+    while each is not None:
+        assert "hunter2" not in f"{each} {each!r}"
+        each = each.__cause__ or each.__context__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -22,14 +23,16 @@ from ogc_async.db import Engine
 from ogc_async.db.models import Base
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user, current_user
-from ogc_async.errors import DatabaseUnavailable, NotMigrated
+from ogc_async.errors import DatabaseUnavailable, ForeignTables, NotMigrated, SchemaTooNew, StoreError
 from ogc_async.settings import Settings
 from tests import programs
 from tests.cloud import bare_environment
+from tests.integration.db.conftest import counted_statements
+from tests.migration.conftest import EARLIER, HEAD, alembic_async, differences_async
 from tests.postgres import Postgres
+from tests.timing import HANGS_AFTER_S
 
 ROOT = Path(__file__).parents[3]
-HEAD = "0007"
 TABLES = {"users", "nodes", "actions", "milestones", "pace_levels", "workers"}
 WRONG = "hunter2-the-wrong-one"
 
@@ -49,13 +52,13 @@ def empty(settings: Settings) -> Engine:
 
 @blocking
 async def tables_async(engine: Engine) -> set[str]:
-    async with engine.reading() as connection:
+    async with engine.reading(is_checked=False) as connection:
         return await connection.run_sync(lambda plain: set(inspect(plain).get_table_names()))
 
 
 @blocking
 async def versions_async(engine: Engine) -> list[str]:
-    async with engine.reading() as connection:
+    async with engine.reading(is_checked=False) as connection:
         return list((await connection.scalars(text("SELECT version_num FROM alembic_version"))).all())
 
 
@@ -76,7 +79,7 @@ async def shape_async(engine: Engine) -> dict[str, Any]:
             for name in sorted(inspector.get_table_names())
         }
 
-    async with engine.reading() as connection:
+    async with engine.reading(is_checked=False) as connection:
         return await connection.run_sync(read)
 
 
@@ -155,7 +158,7 @@ def test_droptbl_leaves_nothing_and_migrate_starts_over(empty: Engine) -> None:
 
 def test_droptbl_leaves_other_peoples_tables_alone(empty: Engine) -> None:
     async def make_async() -> None:
-        async with empty.transaction() as connection:
+        async with empty.transaction(is_checked=False) as connection:
             await connection.execute(text("CREATE TABLE others (id INTEGER)"))
 
     blocking(make_async)()
@@ -164,12 +167,37 @@ def test_droptbl_leaves_other_peoples_tables_alone(empty: Engine) -> None:
     assert tables_async(empty) == {"others"}
 
 
-def test_processes_that_migrate_one_empty_database_at_once_all_succeed(
-    empty: Engine, empty_environment: dict[str, str], tmp_path: Path
+MIGRATE_IN_THREADS = """
+import sys, threading
+from ogc_async import db
+
+def work():
+    try:
+        for bring_up in (db.migrate, db.createtbl):
+            bring_up(db.connect())
+    except BaseException as error:
+        failed.append(repr(error))
+
+failed = []
+threads = [threading.Thread(target=work) for _ in range(2)]
+print("ready", flush=True)
+sys.stdin.read()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit("; ".join(failed))
+"""
+"""Says when it is ready, and begins when its standard input ends."""
+
+
+@pytest.mark.parametrize("revision", [None, *EARLIER[:1], *EARLIER[-1:]])
+def test_processes_and_their_threads_that_migrate_one_database_at_once_all_succeed(
+    revision: str | None, empty: Engine, empty_environment: dict[str, str], tmp_path: Path
 ) -> None:
-    # Each says when it is ready, and begins when its standard input ends.
-    script = "import sys; from ogc_async import db; print('ready', flush=True); sys.stdin.read(); db.migrate()"
-    words = [sys.executable, "-W", "error", "-c", script]
+    if revision is not None:
+        alembic_async(empty, "upgrade", revision)
+    words = [sys.executable, "-W", "error", "-c", MIGRATE_IN_THREADS]
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
@@ -190,6 +218,77 @@ def test_processes_that_migrate_one_empty_database_at_once_all_succeed(
     assert tables_async(empty) == TABLES | {"alembic_version"}
 
 
+async def test_tasks_that_migrate_databases_of_their_own_at_once_do_not_get_in_each_others_way(tmp_path: Path) -> None:
+    engines = [db.connect(f"sqlite:///{tmp_path / f'{number}.db'}") for number in range(4)]
+    async with asyncio.timeout(HANGS_AFTER_S):
+        await asyncio.gather(*map(db.migrate_async, engines))
+    for engine in engines:
+        assert await find_nodes(engine) == []
+        await engine.aclose()
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_createtbl_brings_an_older_database_up_to_date(revision: str, empty: Engine) -> None:
+    alembic_async(empty, "upgrade", revision)
+    db.createtbl(empty)
+    assert versions_async(empty) == [HEAD]
+    assert differences_async(empty) == []
+    assert blocking(find_nodes)(empty) == []
+
+
+@pytest.mark.parametrize("work", [db.createtbl, db.migrate, db.droptbl])
+def test_nothing_is_made_or_dropped_in_a_newer_database(work: Callable[[Engine], None], empty: Engine) -> None:
+    db.migrate(empty)
+    change_async(empty, "UPDATE alembic_version SET version_num = '0099'")
+    before = shape_async(empty)
+    with pytest.raises(SchemaTooNew, match=f"at revision 0099, and this release knows none after {HEAD}"):
+        work(empty)
+    assert (shape_async(empty), versions_async(empty)) == (before, ["0099"])
+
+
+@pytest.mark.parametrize("work", [db.createtbl, db.migrate, db.droptbl])
+def test_tables_that_no_migration_of_ours_made_stay_as_they_are(work: Callable[[Engine], None], empty: Engine) -> None:
+    change_async(empty, "CREATE TABLE nodes (poem VARCHAR)")
+    before = shape_async(empty)
+    with pytest.raises(ForeignTables, match="nodes"):
+        work(empty)
+    assert shape_async(empty) == before
+
+
+def test_a_migration_that_meets_another_table_is_told_and_undone(empty: Engine) -> None:
+    alembic_async(empty, "upgrade", "0002")
+    change_async(empty, "CREATE TABLE pace_levels (poem VARCHAR)")
+    before = shape_async(empty)
+    with pytest.raises(StoreError, match=r"the migration failed, and the database is as it was: .*already exists"):
+        db.migrate(empty)
+    assert (shape_async(empty), versions_async(empty)) == (before, ["0002"])
+
+
+def test_sessions_are_refused_on_entry_by_tables_of_another_revision(empty: Engine) -> None:
+    alembic_async(empty, "upgrade", EARLIER[-1])
+    with pytest.raises(NotMigrated, match=f"at revision {EARLIER[-1]}"), db.session(empty):
+        raise AssertionError
+
+
+async def test_an_engine_looks_at_the_revision_once_with_one_statement(empty: Engine, settings: Settings) -> None:
+    await db.migrate_async(empty)
+    with counted_statements(empty) as seen:
+        await find_nodes(empty)
+    assert not [each for each in seen if "alembic_version" in each]
+    other = db.connect(settings=settings)
+    with counted_statements(other) as seen:
+        await asyncio.gather(*(find_nodes(other) for _ in range(8)), create_user(other, "Adam"))
+    assert len([each for each in seen if "alembic_version" in each]) == 1
+    await other.aclose()
+    await empty.aclose()
+
+
+@blocking
+async def change_async(engine: Engine, statement: str) -> None:
+    async with engine.transaction(is_checked=False) as connection:
+        await connection.execute(text(statement))
+
+
 def test_a_database_that_was_not_migrated_is_told_as_such_on_first_use(empty: Engine) -> None:
     for use in (current_user, find_nodes):
         with pytest.raises(NotMigrated, match=r"run `ogc db migrate` or db\.migrate\(\)"):
@@ -199,14 +298,13 @@ def test_a_database_that_was_not_migrated_is_told_as_such_on_first_use(empty: En
 
 
 def test_a_table_without_this_versions_columns_is_not_migrated_either(empty: Engine) -> None:
-    async def age_async() -> None:
-        async with empty.transaction() as connection:
-            await connection.execute(text("ALTER TABLE nodes DROP COLUMN host_key"))
-
     db.migrate(empty)
-    blocking(age_async)()
+    change_async(empty, "ALTER TABLE nodes DROP COLUMN host_key")
+    change_async(empty, "ALTER TABLE users DROP COLUMN created_at")
     with pytest.raises(NotMigrated, match="host_key"):
         blocking(find_nodes)(empty)
+    with pytest.raises(NotMigrated, match="created_at"):
+        blocking(create_user)(empty, "Adam")
 
 
 def test_a_database_that_does_not_answer_is_unavailable_and_its_password_is_not_told(kind: str, tmp_path: Path) -> None:
