@@ -17,7 +17,7 @@ from ogc_async.db import Engine
 from ogc_async.db.models import Action, Node
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.results import Notes, StepStart, node_actions, write_notes
-from ogc_async.errors import NodeBusy
+from ogc_async.errors import NodeBusy, NotMigrated
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.state import App
@@ -189,6 +189,23 @@ def test_every_row_of_an_earlier_release_survives_and_is_worked_on(
     assert read_async(empty) == after
     app = App(engine=empty, settings=settings_of(machine.environment))
     work_on(app, empty, has_leases=revision > "0001", has_step_leases=revision > "0004")
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_a_machine_of_an_earlier_release_is_neither_lost_nor_launched_again(
+    revision: str, empty: Engine, machine: Machine
+) -> None:
+    alembic_async(empty, "upgrade", revision)
+    write_async(empty, {"users": [machine.user], "nodes": [machine.node | {"worker": None, "lease_until": None}]})
+    app = App(engine=empty, settings=settings_of(machine.environment))
+    for verb in (actions.nodes, actions.plan, actions.sync):
+        with pytest.raises(NotMigrated, match=f"at revision {revision}"):
+            verb(app=app)
+    db.migrate(empty)
+    actions.sync(app=app)
+    (node,) = actions.nodes(app=app)
+    assert (node.instance_id, node.state) == (machine.node["instance_id"], NodeState.RUNNING)
+    assert actions.exec(node.id, "true", app=app)
 
 
 def work_on(app: App, engine: Engine, *, has_leases: bool, has_step_leases: bool) -> None:
