@@ -198,7 +198,8 @@ def _is_undefined(cause: BaseException | None, said: str) -> bool:
 def _is_refused(cause: BaseException | None, said: str) -> bool:
     state = str(getattr(cause, "sqlstate", "") or "")
     # Class 08: connection, 25006: read-only, 25P03: idle for too long, 28: authorization, 3D000: no such database,
-    # 40: deadlock, 42501: a privilege, 53: resources, 55P03: a lock that is not granted in time, 57: cancelled, or operator intervention.
+    # 40: deadlock, 42501: a privilege, 53: resources, 55P03: a lock that is not granted in time, 57: cancelled, or
+    # operator intervention.
     # https://www.postgresql.org/docs/current/errcodes-appendix.html
     if state.startswith(("08", "25006", "25P03", "28", "3D", "40", "42501", "53", "55P03", "57")):
         return True

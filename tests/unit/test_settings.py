@@ -140,7 +140,7 @@ def test_a_credentials_file_that_is_none_has_no_secrets(
     "url",
     [
         "postgresql://u:hunter2@127.0.0.1:1x/d",
-        "postgresql://u:hunter2/x@host/d",
+        "postgresql://u:p@host:hunter2/d",
         "postgresql://u:hunter2@host:99999/d",
         "postgresql://u:hunter2@host:0/d",
         "oracle://u:hunter2@host/d",

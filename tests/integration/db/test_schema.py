@@ -186,7 +186,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-sys.exit("; ".join(failed))
+sys.exit("; ".join(failed) or None)
 """
 """Says when it is ready, and begins when its standard input ends."""
 
