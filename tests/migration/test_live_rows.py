@@ -183,7 +183,8 @@ def test_every_row_of_an_earlier_release_survives_and_is_worked_on(
     db.migrate(empty)
     after = read_async(empty)
     assert shared(after, before) == before
-    assert {row["fence"] for row in after["nodes"]} == {0}
+    if "fence" not in before["nodes"][0]:
+        assert {row["fence"] for row in after["nodes"]} == {0}
     assert differences_async(empty) == []
     db.createtbl(empty)
     assert read_async(empty) == after
