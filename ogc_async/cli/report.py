@@ -25,7 +25,19 @@ from ogc_async.types import (
 Json = dict[str, Any]
 
 NODE_FIELDS = (
-    *("id", "name", "layout", "provider", "region", "zone", "state", "instance_id", "public_ip", "private_ip"),
+    *(
+        "id",
+        "name",
+        "layout",
+        "provider",
+        "region",
+        "zone",
+        "account",
+        "state",
+        "instance_id",
+        "public_ip",
+        "private_ip",
+    ),
     *("username", "ssh_port", "reason", "created_at", "updated_at", "running_at", "terminated_at"),
 )
 
