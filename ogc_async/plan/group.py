@@ -42,4 +42,6 @@ def launch_request(
         tags=layout.tags,
         labels=layout.labels,
         host_key=host_key,
+        # Behind a jump host, a machine is reached as well without one.
+        wants_public_ip=True if layout.address == "public" and layout.jump_host is None else None,
     )

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Protocol, runtime_checkable
 
 from ogc_async.errors import ProviderError
-from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Volume
 
 
 class Provider(Protocol):
@@ -70,9 +70,10 @@ class Provider(Protocol):
         ...
 
     async def release(self, layout: str, *, owner: str, scope: str) -> None:
-        """Remove the layout's firewall and key pair.
+        """Remove the layout's firewall and key pair, and the volumes that its machines left.
 
         Raises :class:`~ogc_async.errors.ResourceInUse` while a machine still uses them; what is gone already is fine.
+        Whatever can be removed is removed before an error is raised of what cannot.
         """
         ...
 
@@ -96,4 +97,20 @@ class InjectsHostKeys(Protocol):
 
     def has_cloud_init(self, runs_on: str) -> bool:
         """The image is known to have cloud-init, which installs the key before sshd starts. Makes no call."""
+        ...
+
+
+@runtime_checkable
+class FindsVolumes(Protocol):
+    """A provider whose machines' volumes can outlive them."""
+
+    async def list_volumes(self, owner: str, scope: str) -> list[Volume]:
+        """The volumes with this owner's and this database's tags that no machine has."""
+        ...
+
+    async def delete_volume(self, volume_id: str) -> None:
+        """Delete it and what it holds; one that is gone already is fine.
+
+        Raises :class:`~ogc_async.errors.ResourceInUse` where a machine has it after all.
+        """
         ...

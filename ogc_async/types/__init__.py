@@ -2,6 +2,7 @@
 
 from ogc_async.types.launch import (
     DescribeRequest,
+    Disk,
     HostKey,
     Instance,
     InstanceState,
@@ -10,6 +11,7 @@ from ogc_async.types.launch import (
     Offer,
     Port,
     Prepared,
+    Volume,
 )
 from ogc_async.types.node import LIVE, NodeSnapshot, NodeState, UserSnapshot
 from ogc_async.types.result import (
@@ -30,6 +32,7 @@ __all__ = [
     "ChangeKind",
     "DeployResult",
     "DescribeRequest",
+    "Disk",
     "Doubt",
     "HostKey",
     "Instance",
@@ -52,4 +55,5 @@ __all__ = [
     "TeardownResult",
     "UpResult",
     "UserSnapshot",
+    "Volume",
 ]

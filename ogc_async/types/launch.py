@@ -74,6 +74,7 @@ class LaunchRequest:
     ``names`` are the nodes', one machine each; ``token`` was committed to the database beforehand (at most 64 ASCII
     characters); ``scope`` tells apart the databases of one owner. A repeat with equal values launches nothing new.
     ``host_key`` is the one that all its machines are to have, where the provider can give it to them.
+    ``wants_public_ip`` asks for a public address whatever the network gives by itself; None leaves it to the network.
     """
 
     owner: str
@@ -96,17 +97,39 @@ class LaunchRequest:
     tags: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     host_key: HostKey | None = None
+    wants_public_ip: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A volume that an image's machines come with; ``options`` is what a launch says of it, in its cloud's words."""
+
+    device: str
+    options: tuple[tuple[str, str | int | bool], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What stands ready before machines of a layout can be launched; names and ids are the provider's own."""
+    """What stands ready before machines of a layout can be launched; names and ids are the provider's own.
+
+    ``disks`` are those of the image's volumes that a launch has to name, as that of ``root_device``.
+    """
 
     image: str
     username: str
     key_pair: str
     firewall: str
     root_device: str = ""
+    disks: tuple[Disk, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume that no machine has (any more); ``layout`` is the one whose machine it was made for."""
+
+    id: str
+    layout: str
+    size_gib: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,7 +57,23 @@ def test_a_request_carries_all_that_the_layout_says_about_a_machine() -> None:
         tags=("front",),
         labels={"team": "ops"},
         host_key=host_key,
+        wants_public_ip=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "wants"),
+    [
+        ({}, True),
+        ({"address": "private"}, None),
+        ({"jump_host": "me@bastion"}, None),
+        ({"address": "private", "jump_host": "me@bastion"}, None),
+    ],
+)
+def test_a_public_address_is_asked_for_where_machines_are_reached_by_it(
+    values: dict[str, str], wants: bool | None
+) -> None:
+    assert _request(make_layout(**values)).wants_public_ip is wants
 
 
 def test_equal_arguments_make_equal_requests_so_that_a_repeat_launches_nothing_new() -> None:
