@@ -17,12 +17,21 @@ from botocore.exceptions import ConfigParseError, InvalidRegionError, ProfileNot
 from ogc_async.aio.limiter import Levels
 from ogc_async.aio.retry import Retrier, TurnClock
 from ogc_async.aio.singleflight import SingleFlight
-from ogc_async.errors import MissingCredentials, SettingsError, Throttled
-from ogc_async.providers.aws.errors import FOREIGN, PROVIDER, is_propagating, is_retryable, map_error
+from ogc_async.errors import MissingCredentials, ProviderError, ServiceUnavailable, SettingsError, Throttled
+from ogc_async.providers.aws.errors import (
+    FOREIGN,
+    PROVIDER,
+    Caller,
+    is_propagating,
+    is_retryable,
+    map_error,
+    unreadable,
+)
 from ogc_async.providers.aws.http import DirectToLoopback
 from ogc_async.providers.aws.limits import Limits, place_of
 from ogc_async.providers.aws.logs import hide_user_data
 from ogc_async.providers.aws.parsing import ParserFactory
+from ogc_async.providers.aws.replies import Reply, find_fault
 from ogc_async.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
@@ -34,14 +43,12 @@ SETTLE_S = 30.0
 
 CLOSE_TIMEOUT_S = 5.0
 
-Reply = dict[str, Any]
-
 _sessions: dict[str | None, AioSession] = {}
 """One a profile and process: a session costs 0.1 s and 30 MB, most of it the EC2 model, which its clients share."""
 
 
 class AwsClient:
-    """Calls one region's EC2 and SSM. Clients are opened on first use and kept until :meth:`aclose`.
+    """Calls one region's EC2, SSM and STS. Clients are opened on first use and kept until :meth:`aclose`.
 
     ``shared`` is where its request limits are counted together with other processes; without it, it counts alone.
     """
@@ -59,9 +66,10 @@ class AwsClient:
     ) -> None:
         check_credentials(settings, region)
         self.region = region
-        self._settings = settings
+        self.settings = settings
+        self.clock = clock
+        self._caller = Caller(profile_of(settings), region)
         self._limits = limits or Limits(place_of(settings, region), shared=shared, clock=clock, sleep=sleep)
-        self._clock = clock
         self.retry = Retrier(rng=rng, clock=clock, sleep=sleep)
         self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
         self._stack = AsyncExitStack()
@@ -71,70 +79,92 @@ class AwsClient:
         return f"AwsClient(region={self.region!r})"
 
     async def call(
-        self, operation: str, *, service: str = "ec2", instances: int = 0, settles: bool = False, **parameters: Any
+        self,
+        operation: str,
+        *,
+        service: str = "ec2",
+        instances: int = 0,
+        settles: bool = False,
+        budget_s: float | None = None,
+        doubts: list[ProviderError] | None = None,
+        **parameters: Any,
     ) -> Reply:
         """One API call; its repeats carry the same parameters, and so the same idempotency token.
 
         ``instances`` is how many instances it launches or ends; ``settles`` says that it names what was made just
-        now. Raises :class:`~ogc_async.errors.ProviderError`.
+        now; ``budget_s`` replaces the settings' time for repeats; ``doubts`` collects the errors of attempts that may
+        have been carried out. Raises :class:`~ogc_async.errors.ProviderError`; a reply that is not the operation's own
+        is :class:`~ogc_async.errors.UnreadableReply`.
         """
-        clock = TurnClock(self._clock)
+        clock = TurnClock(self.clock)
 
         async def once() -> Reply:
             await clock.stand_still(self._limits.take(operation, instances))
-            return await self._once(operation, service, instances, parameters)
+            try:
+                return await self._once(operation, service, instances, parameters)
+            except ServiceUnavailable as error:
+                if doubts is not None:
+                    doubts.append(error)
+                raise
 
         async def settled() -> Reply:
             return await self.retry(once, is_propagating, SETTLE_S)
 
-        return await self.retry(settled if settles else once, is_retryable, self._settings.ogc_api_retry_s, clock)
+        budget = self.settings.ogc_api_retry_s if budget_s is None else budget_s
+        return await self.retry(settled if settles else once, is_retryable, budget, clock)
 
     async def pages(self, operation: str, key: str, **parameters: Any) -> AsyncIterator[list[Reply]]:
         """The ``key`` list of every page of a describing call."""
         while True:
             reply = await self.call(operation, **parameters)
-            yield list(reply.get(key) or ())
-            if not reply.get("NextToken"):
+            yield list(reply[key])
+            following = reply.get("NextToken")
+            if not following:
                 return
-            parameters["NextToken"] = reply["NextToken"]
+            if following == parameters.get("NextToken"):
+                raise unreadable(operation, "a page that names itself as the next one")
+            parameters["NextToken"] = following
 
     async def aclose(self) -> None:
         """Close the connections. A later call opens new ones."""
-        for service in ("ec2", "ssm"):
+        for service in ("ec2", "ssm", "sts"):
             self._clients.forget(service)
         stack, self._stack = self._stack, AsyncExitStack()
         with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await stack.aclose()
 
     async def _once(self, operation: str, service: str, instances: int, parameters: Mapping[str, Any]) -> Reply:
-        client = await self._clients.run(service, lambda: self._open(service))
         try:
+            client = await self._clients.run(service, lambda: self._open(service))
             async with self._gate:
-                with anyio.fail_after(self._settings.ogc_api_timeout_s):
+                with anyio.fail_after(self.settings.ogc_api_timeout_s):
                     reply: Reply = await getattr(client, xform_name(operation))(**parameters)
-                    return reply
         except FOREIGN as error:
-            mapped = map_error(error, operation, service=service)
+            mapped = map_error(error, operation, service=service, caller=self._caller)
             if isinstance(mapped, Throttled):
                 await self._limits.slow_down(operation, instances, message=mapped.message)
             # The original stays out of tracebacks: it holds the signed request.
             raise mapped from None
+        if fault := find_fault(operation, reply):
+            raise unreadable(operation, fault)
+        return reply
 
     async def _open(self, service: str) -> Any:
+        """A client, whose credentials are looked for here: what botocore raises of them is left to the call."""
         hide_user_data()
         try:
-            session = open_session(self._settings)
+            session = open_session(self.settings)
             return await self._stack.enter_async_context(
                 session.create_client(
                     service,
                     region_name=self.region,
-                    endpoint_url=self._settings.aws_endpoint_url,
-                    config=client_config(self._settings),
-                    **key_arguments(self._settings),
+                    endpoint_url=self.settings.aws_endpoint_url,
+                    config=client_config(self.settings),
+                    **key_arguments(self.settings),
                 )
             )
         except ProfileNotFound:
-            profile = self._settings.aws_profile
+            profile = self.settings.aws_profile
             raise SettingsError(f"aws: AWS_PROFILE names {profile!r}, which is not in ~/.aws; write it there") from None
         except InvalidRegionError:
             raise SettingsError(f"aws: {self.region!r} is not a region's name; write one like us-east-2") from None
@@ -178,9 +208,14 @@ def key_arguments(settings: Settings) -> dict[str, str | None]:
     }
 
 
+def profile_of(settings: Settings) -> str | None:
+    """The profile that names the credentials; none where an access key does."""
+    return None if settings.aws_access_key_id else settings.aws_profile
+
+
 def open_session(settings: Settings) -> AioSession:
     """The process's session of that profile. It never asks a metadata service who it is."""
-    profile = None if settings.aws_access_key_id else settings.aws_profile
+    profile = profile_of(settings)
     if profile not in _sessions:
         # Settings are the one reader of the environment: AWS_PROFILE is taken from there, or not at all.
         session = AioSession(session_vars={"profile": (None, None, None, None)})

@@ -5,7 +5,9 @@ Codes are those of the EC2 API reference ("Error codes for the Amazon EC2 API") 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
@@ -16,6 +18,7 @@ from ogc_async.errors import (
     InvalidRequest,
     NoCapacity,
     NotFound,
+    OutcomeUnknown,
     ProviderError,
     QuotaExceeded,
     ResourceInUse,
@@ -23,11 +26,22 @@ from ogc_async.errors import (
     Throttled,
     TokenSpent,
     Unauthorized,
+    UnreadableReply,
 )
+from ogc_async.providers.aws.parsing import MISREADINGS
 
 PROVIDER = "aws"
 
 T = TypeVar("T")
+
+_INSTANCE_ID = re.compile(r"\bi-[0-9A-Za-z-]+")
+
+
+class UnknownInstances(NotFound):
+    """EC2 has no such instances; ``instance_ids`` are all that it named, while the message shows the first ones."""
+
+    instance_ids: frozenset[str] = frozenset()
+
 
 _CODES: dict[type[ProviderError], tuple[str, ...]] = {
     Throttled: (
@@ -110,15 +124,15 @@ _CODES: dict[type[ProviderError], tuple[str, ...]] = {
         "InvalidGroup.NotFound",
         "InvalidGroupId.NotFound",
         "InvalidSecurityGroupID.NotFound",
-        "InvalidInstanceID.NotFound",
         "InvalidKeyPair.NotFound",
         "InvalidInstanceType.NotFound",
         "InvalidSubnetID.NotFound",
         "InvalidVpcID.NotFound",
         "ParameterNotFound",
     ),
+    UnknownInstances: ("InvalidInstanceID.NotFound",),
     TokenSpent: ("IdempotentParameterMismatch", "IdempotentInstanceTerminated"),
-    ResourceInUse: ("DependencyViolation", "InvalidGroup.InUse", "ResourceInUseException"),
+    ResourceInUse: ("DependencyViolation", "InvalidGroup.InUse", "ResourceInUseException", "VolumeInUse"),
 }
 
 _CLASS_OF = {code: kind for kind, codes in _CODES.items() for code in codes}
@@ -128,12 +142,14 @@ _TRANSIENT: tuple[type[Exception], ...] = (
     boto.HTTPClientError,
     boto.ConnectionClosedError,
     boto.IncompleteReadError,
-    ResponseParserError,
     aiohttp.ClientError,
     TimeoutError,
     ConnectionError,
 )
-"""The way to the cloud failed, or what came back was not the cloud speaking."""
+"""The way to the cloud failed."""
+
+_UNREADABLE: tuple[type[Exception], ...] = (ResponseParserError, *MISREADINGS)
+"""What came back was not the cloud speaking: a page of a proxy, a document of another kind, half of one."""
 
 _NO_CREDENTIALS: tuple[type[Exception], ...] = (
     boto.NoCredentialsError,
@@ -144,17 +160,45 @@ _NO_CREDENTIALS: tuple[type[Exception], ...] = (
     boto.TokenRetrievalError,
     boto.NoAuthTokenError,
     boto.MetadataRetrievalError,
+    boto.InvalidConfigError,
+    boto.UnknownCredentialError,
+    boto.InfiniteLoopConfigError,
+    boto.RefreshWithMFAUnsupportedError,
+    boto.MissingDependencyException,
 )
 
-FOREIGN: tuple[type[Exception], ...] = (boto.ClientError, boto.BotoCoreError, *_TRANSIENT)
-"""Whatever a call may raise that is not a mistake of this program."""
+_NO_SIGN_IN: tuple[type[Exception], ...] = (boto.SSOError, boto.TokenRetrievalError)
+"""The session of IAM Identity Center is over or was never opened."""
 
-_KEYS_HINT = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+FOREIGN: tuple[type[Exception], ...] = (
+    boto.ClientError,
+    boto.BotoCoreError,
+    *_TRANSIENT,
+    *_UNREADABLE,
+    OSError,  # a `credential_process` that cannot be started
+)
+"""Whatever botocore may raise in a call or before it."""
+
+_EXPIRED = frozenset({"RequestExpired", "ExpiredToken", "ExpiredTokenException"})
+_UNPROVEN = frozenset(
+    {
+        "AuthFailure",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidAccessKeyId",
+        "InvalidSecurity",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""EC2 does not believe who is calling. It says so of a wrong clock, too, and of a region that is not enabled."""
+
 _KEY_PAIR_HINT = "ssh-keygen -t rsa -b 4096 makes a key for Windows images: name it in ssh-keys"
 _HINTS = {
-    "RequestExpired": "check this machine's clock",
-    "ExpiredToken": "the temporary credentials are over: get new ones",
-    "ExpiredTokenException": "the temporary credentials are over: get new ones",
+    "AuthFailure.ServiceLinkedRoleCreationNotPermitted": "an administrator makes the role once: "
+    "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com`",
     "OptInRequired": "the account is not subscribed to this: subscribe in the AWS Marketplace or enable the region",
     "PendingVerification": "AWS is still verifying the account: try again later",
     "Blocked": "AWS has blocked the account: contact its support",
@@ -164,23 +208,72 @@ DUPLICATES = frozenset({"InvalidKeyPair.Duplicate", "InvalidGroup.Duplicate", "I
 PROPAGATING = frozenset(
     {"InvalidKeyPair.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidSecurityGroupID.NotFound"}
 )
+BEFORE_THE_TOKEN: tuple[type[ProviderError], ...] = (Unauthorized, Throttled)
+"""Refusals that EC2 gives before it looks at a launch's idempotency token.
+
+All other refusals of a repeat tell of the first attempt as well: had it launched anything, the repeat would have been
+answered with that. Source: "Ensuring idempotency in Amazon EC2 API requests".
+"""
+
 MAX_MESSAGE = 400
 
 
-def map_error(error: Exception, operation: str, *, service: str = "ec2") -> ProviderError:
-    """``error`` in this project's terms. What is unknown can not be retried, and says so in its own words."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose calls they are, so far as advice depends on it; ``profile`` is None where an access key is given."""
+
+    profile: str | None = None
+    region: str = ""
+
+
+NOBODY = Caller()
+
+
+def map_error(error: Exception, operation: str, *, service: str = "ec2", caller: Caller = NOBODY) -> ProviderError:
+    """``error`` in this project's terms. What is in no table can not be retried, and says so in its own words."""
     if isinstance(error, ProviderError):
         return error
     if isinstance(error, boto.ClientError):
-        return _from_reply(error, operation, service)
+        return _from_reply(error, operation, service, caller)
     name = type(error).__name__
     if isinstance(error, _NO_CREDENTIALS):
-        return _make(Unauthorized, f"no usable credentials ({_first_line(str(error))}); {_KEYS_HINT}", operation, name)
+        advice = _sign_in(caller) if isinstance(error, _NO_SIGN_IN) else _keys(caller)
+        return _make(Unauthorized, f"no usable credentials ({_first_line(str(error))}); {advice}", operation, name)
     if isinstance(error, _TRANSIENT):
         return _make(ServiceUnavailable, _unreachable(error, name), operation, name)
+    if isinstance(error, _UNREADABLE):
+        return unreadable(operation, _first_line(str(error)) or name)
+    if isinstance(error, OSError):
+        return _make(
+            Unauthorized, f"no usable credentials ({_first_line(str(error))}); {_keys(caller)}", operation, name
+        )
     if isinstance(error, boto.ParamValidationError):
         return _make(InvalidRequest, " ".join(str(error).split()), operation, name)
     return _make(InvalidRequest, _first_line(str(error)) or name, operation, name)
+
+
+def unreadable(operation: str, fault: str) -> UnreadableReply:
+    """What came back is no answer to the operation, so that nothing follows from it."""
+    message = (
+        f"what came back is not its reply: {fault}; a proxy or a login page may have answered in the cloud's place: "
+        "check the network, AWS_REGION and AWS_ENDPOINT_URL"
+    )
+    return UnreadableReply(message, provider=PROVIDER, operation=operation, retryable=True)
+
+
+def after_doubt(refusal: ProviderError, doubt: ProviderError) -> ProviderError:
+    """The outcome of a launch whose repeat was refused, after an attempt of which nobody knows what became."""
+    if not isinstance(refusal, BEFORE_THE_TOKEN):
+        return refusal
+    message = f"an earlier attempt may have launched machines ({doubt.message}), and its repeat was refused: "
+    return OutcomeUnknown(
+        message + refusal.message,
+        provider=PROVIDER,
+        operation=refusal.operation,
+        code=refusal.code,
+        request_id=refusal.request_id,
+        retryable=True,
+    )
 
 
 def is_duplicate(error: ProviderError) -> bool:
@@ -196,6 +289,11 @@ def is_propagating(error: Exception) -> bool:
 def is_bad_instance(error: ProviderError) -> bool:
     """One instance of many spoiled the whole call: it is gone, misspelt, or protected from termination."""
     return error.code in ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed", "OperationNotPermitted")
+
+
+def named_instances(error: ProviderError) -> frozenset[str]:
+    """The instances that a refusal is about."""
+    return error.instance_ids if isinstance(error, UnknownInstances) else frozenset(_INSTANCE_ID.findall(error.message))
 
 
 def is_missing_instance(error: Exception) -> bool:
@@ -218,17 +316,24 @@ def is_retryable(error: Exception) -> bool:
     return isinstance(error, ProviderError) and error.retryable
 
 
-def _from_reply(error: boto.ClientError, operation: str, service: str) -> ProviderError:
+def _from_reply(error: boto.ClientError, operation: str, service: str, caller: Caller) -> ProviderError:
     reply: dict[str, Any] = error.response
     code = str(reply.get("Error", {}).get("Code", ""))
     about = reply.get("ResponseMetadata", {})
-    kind = _class_of(code, int(about.get("HTTPStatusCode", 0) or 0))
+    status = int(about.get("HTTPStatusCode", 0) or 0)
     text = _first_line(str(reply.get("Error", {}).get("Message") or "")) or "refused without a reason"
-    message = _denied(text, code, operation, service) if kind is Unauthorized else text
+    if (not code or code.isdecimal()) and status < 500:
+        # botocore puts the status in the place of a code that is not there.
+        return unreadable(operation, f"status {status} without a code")
+    kind = _class_of(code, status)
+    message = _denied(text, code, f"{service}:{operation}", caller) if kind is Unauthorized else text
     if code == "Unsupported" and "key pair" in text.lower():
         # "ED25519 key pairs are not supported with Windows AMIs": no zone and no machine type takes the key.
         kind, message = InvalidRequest, f"{text.rstrip('.')}; {_KEY_PAIR_HINT}"
-    return _make(kind, message, operation, code, request_id=str(about.get("RequestId", "")))
+    mapped = _make(kind, message, operation, code, request_id=str(about.get("RequestId", "")))
+    if isinstance(mapped, UnknownInstances):
+        mapped.instance_ids = frozenset(_INSTANCE_ID.findall(str(reply["Error"].get("Message"))))
+    return mapped
 
 
 def _class_of(code: str, status: int) -> type[ProviderError]:
@@ -237,15 +342,40 @@ def _class_of(code: str, status: int) -> type[ProviderError]:
         return _CLASS_OF[code]
     if code.startswith(("Throttl", "RequestThrottl")) or status == 429:
         return Throttled
+    if code.startswith("AuthFailure."):
+        return Unauthorized
     if status >= 500:
         return ServiceUnavailable
     return NotFound if code.endswith(".NotFound") else InvalidRequest
 
 
-def _denied(text: str, code: str, operation: str, service: str) -> str:
+def _denied(text: str, code: str, permission: str, caller: Caller) -> str:
     if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):
-        return f"{text}; the credentials lack the permission {service}:{operation}, or one for what it names"
-    return f"{text}; {_HINTS.get(code, _KEYS_HINT)}"
+        return f"{text}; the credentials lack the permission {permission}, or one for what it names"
+    if code in _EXPIRED:
+        return f"{text}; {_expired(caller)}"
+    if code in _UNPROVEN:
+        region = caller.region or "AWS_REGION"
+        return f"{text}; {_keys(caller)}, this machine's clock, and whether the account has the region {region} enabled"
+    return f"{text}; {_HINTS.get(code, _keys(caller))}"
+
+
+def _keys(caller: Caller) -> str:
+    if caller.profile:
+        return f"check what ~/.aws has for the profile {caller.profile!r} (AWS_PROFILE)"
+    return "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+
+
+def _expired(caller: Caller) -> str:
+    if caller.profile:
+        return f"temporary credentials are over: {_sign_in(caller)}, or get new ones; else check this machine's clock"
+    return (
+        "temporary credentials are over: get new ones, AWS_SESSION_TOKEN with its keys; else check this machine's clock"
+    )
+
+
+def _sign_in(caller: Caller) -> str:
+    return f"run `aws sso login --profile {caller.profile or 'default'}`"
 
 
 def _unreachable(error: Exception, name: str) -> str:
@@ -254,7 +384,7 @@ def _unreachable(error: Exception, name: str) -> str:
 
 
 def _make(kind: type[ProviderError], message: str, operation: str, code: str, *, request_id: str = "") -> ProviderError:
-    is_transient = kind in (Throttled, ServiceUnavailable)
+    is_transient = issubclass(kind, Throttled | ServiceUnavailable)
     return kind(
         message, provider=PROVIDER, operation=operation, code=code, request_id=request_id, retryable=is_transient
     )

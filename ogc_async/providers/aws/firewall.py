@@ -7,8 +7,9 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from ogc_async.errors import InvalidRequest, NotFound, ProviderError
-from ogc_async.providers.aws.client import AwsClient, Reply
+from ogc_async.providers.aws.client import AwsClient
 from ogc_async.providers.aws.errors import PROVIDER, is_duplicate
+from ogc_async.providers.aws.replies import Reply
 from ogc_async.providers.aws.tags import layout_tags, resource_name, tag_filters, tag_specification
 from ogc_async.types import LaunchRequest, Port
 
@@ -88,15 +89,15 @@ def permissions(rules: Iterable[Rule]) -> list[dict[str, Any]]:
 def rules_of(group: Mapping[str, Any]) -> frozenset[Rule]:
     """The rules of a security group as EC2 described it."""
     return frozenset(
-        (entry["IpProtocol"], entry.get("FromPort", -1), entry.get("ToPort", -1), cidr)
+        (entry.get("IpProtocol", ""), entry.get("FromPort", -1), entry.get("ToPort", -1), cidr)
         for entry in group.get("IpPermissions") or ()
         for cidr in _networks(entry)
     )
 
 
 def _networks(entry: Mapping[str, Any]) -> list[str]:
-    v4 = [each["CidrIp"] for each in entry.get("IpRanges") or ()]
-    return v4 + [each["CidrIpv6"] for each in entry.get("Ipv6Ranges") or ()]
+    v4 = [each.get("CidrIp", "") for each in entry.get("IpRanges") or ()]
+    return v4 + [each.get("CidrIpv6", "") for each in entry.get("Ipv6Ranges") or ()]
 
 
 async def _create(client: AwsClient, request: LaunchRequest) -> str:

@@ -1,4 +1,4 @@
-"""HTTP below botocore: the environment's proxies, but none on the way to this machine."""
+"""HTTP below botocore: the environment's proxies, but none on the way to this machine, and no redirects."""
 
 from __future__ import annotations
 
@@ -16,6 +16,20 @@ class DirectToLoopback(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has
     def __init__(self, *, proxies: Any = None, proxies_config: Any = None, **options: Any) -> None:
         super().__init__(proxies=proxies, proxies_config=proxies_config, **options)
         self._proxy_config = _Proxies(proxies=proxies, proxies_settings=proxies_config)
+
+    async def _get_session(self, proxy_url: Any) -> Any:
+        return _Unredirected(await super()._get_session(proxy_url))
+
+
+class _Unredirected:
+    """aiohttp's session, which would carry a signed request on to wherever a reply points. The clouds never do so."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        """As aiohttp's; a redirect is the reply."""
+        return self._session.request(*arguments, allow_redirects=False, **options)
 
 
 class _Proxies(ProxyConfiguration):  # type: ignore[misc]  # botocore has no types

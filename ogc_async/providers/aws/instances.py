@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ogc_async.aio.gather import gather_bounded
 from ogc_async.errors import NoCapacity, ProviderError, ServiceUnavailable, Unauthorized
-from ogc_async.providers.aws.client import AwsClient, Reply
-from ogc_async.providers.aws.errors import PROVIDER, all_or_raise, is_bad_instance, is_missing_instance
+from ogc_async.providers.aws.account import Account
+from ogc_async.providers.aws.client import AwsClient
+from ogc_async.providers.aws.errors import (
+    PROVIDER,
+    after_doubt,
+    all_or_raise,
+    is_bad_instance,
+    is_missing_instance,
+    named_instances,
+    unreadable,
+)
+from ogc_async.providers.aws.replies import Reply
 from ogc_async.providers.aws.tags import filter_by, layout_tags, read_tags, tag_filters, tag_specification
 from ogc_async.providers.aws.userdata import user_data
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
@@ -27,6 +36,9 @@ FILTER_VALUES = 200
 
 TERMINATE_BATCH = 500
 """Half of what TerminateInstances takes; AWS recommends smaller calls."""
+
+LOOK_UP_BATCH = 100
+"""Explicit ids in one DescribeInstances; how many it takes is written nowhere."""
 
 CALLS_AT_ONCE = 8
 """Pages and batches of one request under way; the client has a bound for all of them."""
@@ -47,14 +59,15 @@ STATES = {
 NOT_PENDING = tuple(state for state in STATES if state != "pending")
 NOT_GONE = tuple(state for state in STATES if state != "terminated")
 
-_INSTANCE_ID = re.compile(r"\bi-[0-9A-Za-z-]+")
+Answer = Instance | ProviderError
 
 
 class Instances:
     """The instances of one region."""
 
-    def __init__(self, client: AwsClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client: AwsClient, account: Account, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
+        self._account = account
         self._clock = clock
         self._launched_at: dict[str, float] = {}
 
@@ -67,7 +80,7 @@ class Instances:
             if error.code != "UnauthorizedOperation":
                 raise
             reply = await self._run_without_volume_tags(len(request.names), parameters, error)
-        launched = [read_instance(each) for each in reply.get("Instances") or ()]
+        launched = self._read(reply)
         self._remember(launched)
         return assign(request, launched)
 
@@ -79,25 +92,37 @@ class Instances:
             each.id: each for part in all_or_raise(found) for each in part if each.token in tokens or each.id in ids
         }
 
-    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
-        """An answer an id: each by a call of its own, since one that is unknown spoils a call for many."""
-        ids = list(dict.fromkeys(instance_ids))
-        answers = await gather_bounded(self._look_up_one, ids, limit=CALLS_AT_ONCE, catch=ProviderError)
-        return dict(zip(ids, answers, strict=True))
+    async def look_up(self, instance_ids: Collection[str]) -> dict[str, Answer]:
+        """An answer an id, in few calls: one that is unknown spoils its call, and is named by the error."""
+        batches = list(chunks(list(dict.fromkeys(instance_ids)), LOOK_UP_BATCH))
+        answers = await gather_bounded(self._look_up, batches, limit=CALLS_AT_ONCE, catch=ProviderError)
+        merged = {key: value for part in all_or_raise(answers) for key, value in part.items()}
+        return {key: self._gone(key, each) if _is_missing(each) else each for key, each in merged.items()}
 
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine with the owner's tag that is not terminated."""
         return await self._search([*tag_filters({TAG_OWNER: owner}), filter_by("instance-state-name", NOT_GONE)])
 
-    async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
+    async def terminate(self, instance_ids: Collection[str]) -> dict[str, Answer]:
         """An answer an id; one that can not be terminated costs the others nothing."""
         batches = list(chunks(list(dict.fromkeys(instance_ids)), TERMINATE_BATCH))
         answers = await gather_bounded(self._terminate, batches, limit=CALLS_AT_ONCE, catch=ProviderError)
         merged = {key: value for part in all_or_raise(answers) for key, value in part.items()}
+        missing = [key for key, each in merged.items() if _is_missing(each)]
+        young = [each for each in missing if self._is_young(each)]
+        ended = await gather_bounded(self._terminate_young, young, limit=CALLS_AT_ONCE, catch=ProviderError)
+        merged |= dict(zip(young, ended, strict=True))
+        merged |= await self._confirm_missing([each for each in missing if each not in young])
         return {each: merged[each] for each in instance_ids}
 
     async def _run(self, count: int, parameters: Mapping[str, Any]) -> Reply:
-        return await self._client.call("RunInstances", instances=count, settles=True, **parameters)
+        doubts: list[ProviderError] = []
+        try:
+            return await self._client.call("RunInstances", instances=count, settles=True, doubts=doubts, **parameters)
+        except ProviderError as error:
+            if not doubts:
+                raise
+            raise after_doubt(error, doubts[-1]) from None
 
     async def _run_without_volume_tags(
         self, count: int, parameters: Mapping[str, Any], refusal: ProviderError
@@ -116,65 +141,83 @@ class Instances:
 
     async def _search(self, filters: Sequence[Mapping[str, Any]]) -> list[Instance]:
         pages = self._client.pages("DescribeInstances", "Reservations", Filters=filters, MaxResults=PAGE)
-        return [
-            read_instance(each) async for page in pages for reservation in page for each in reservation["Instances"]
-        ]
+        return [each async for page in pages for reservation in page for each in self._read(reservation)]
 
-    async def _look_up_one(self, instance_id: str) -> Instance:
+    def _read(self, reservation: Mapping[str, Any]) -> list[Instance]:
+        account = str(reservation.get("OwnerId") or "")
+        self._account.note(account)
+        return [read_instance(each, account) for each in reservation["Instances"]]
+
+    async def _look_up(self, ids: Sequence[str]) -> dict[str, Answer]:
         try:
-            reply = await self._client.call("DescribeInstances", InstanceIds=[instance_id])
+            reply = await self._client.call("DescribeInstances", InstanceIds=list(ids))
         except ProviderError as error:
-            if not is_missing_instance(error):
-                raise
-            return _ending(instance_id, InstanceState.TERMINATED)
-        return read_instance(reply["Reservations"][0]["Instances"][0])
+            if not is_bad_instance(error):
+                return dict.fromkeys(ids, error)
+            return await self._around_bad(ids, error, self._look_up)
+        shown = {each.id: each for reservation in reply["Reservations"] for each in self._read(reservation)}
+        # EC2 shows each machine that it was asked for by its id, or refuses the call.
+        return {each: shown.get(each) or unreadable("DescribeInstances", f"nothing about {each}") for each in ids}
 
-    async def _terminate(self, ids: Sequence[str]) -> dict[str, Instance | ProviderError]:
+    async def _terminate(self, ids: Sequence[str]) -> dict[str, Answer]:
         try:
             reply = await self._client.call("TerminateInstances", instances=len(ids), InstanceIds=list(ids))
         except ProviderError as error:
             if not is_bad_instance(error):
                 return dict.fromkeys(ids, error)
-            return await self._terminate_around(ids, error)
-        states = {each["InstanceId"]: each["CurrentState"]["Name"] for each in reply.get("TerminatingInstances") or ()}
-        return {each: _ending(each, STATES.get(states.get(each, ""), InstanceState.TERMINATING)) for each in ids}
+            return await self._around_bad(ids, error, self._terminate)
+        return read_endings(reply, ids)
 
-    async def _terminate_around(self, ids: Sequence[str], error: ProviderError) -> dict[str, Instance | ProviderError]:
+    async def _around_bad(
+        self, ids: Sequence[str], error: ProviderError, ask: Callable[[Sequence[str]], Awaitable[dict[str, Answer]]]
+    ) -> dict[str, Answer]:
         """One bad id fails a whole call: set aside those that the error names, or halve until it stands alone."""
-        named = set(_INSTANCE_ID.findall(error.message)) & set(ids)
+        named = named_instances(error)
         bad = [each for each in ids if each in named] or (list(ids) if len(ids) == 1 else [])
         rest = [each for each in ids if each not in bad]
-        answers: dict[str, Instance | ProviderError] = {}
-        for each in bad:
-            answers[each] = await self._answer_bad(each, error)
+        answers: dict[str, Answer] = dict.fromkeys(bad, error)
         half = len(rest) if bad else len(rest) // 2
         for part in filter(None, (rest[:half], rest[half:])):
-            answers.update(await self._terminate(part))
+            answers.update(await ask(part))
         return answers
 
-    async def _answer_bad(self, instance_id: str, error: ProviderError) -> Instance | ProviderError:
-        if not is_missing_instance(error):
-            return error
-        if not self._is_young(instance_id):
-            return _ending(instance_id, InstanceState.TERMINATED)
-        return await self._terminate_young(instance_id)
+    async def _confirm_missing(self, ids: Sequence[str]) -> dict[str, Answer]:
+        """An id that TerminateInstances does not know is a machine's end only if DescribeInstances shows none."""
 
-    async def _terminate_young(self, instance_id: str) -> Instance | ProviderError:
+        async def look(part: Sequence[str]) -> list[Instance]:
+            return await self._search([filter_by("instance-id", part)])
+
+        parts = list(chunks(ids, FILTER_VALUES))
+        answers: dict[str, Answer] = {}
+        found = await gather_bounded(look, parts, limit=CALLS_AT_ONCE, catch=ProviderError)
+        for part, seen in zip(parts, found, strict=True):
+            if isinstance(seen, ProviderError):
+                answers |= dict.fromkeys(part, seen)
+            else:
+                answers |= confirm(part, seen)
+        return answers
+
+    async def _terminate_young(self, instance_id: str) -> Answer:
         """An instance launched just now exists, whatever EC2 says: to believe otherwise would leave it running."""
 
-        async def once() -> Instance:
-            await self._client.call("TerminateInstances", instances=1, InstanceIds=[instance_id])
-            return _ending(instance_id, InstanceState.TERMINATING)
+        async def once() -> Answer:
+            reply = await self._client.call("TerminateInstances", instances=1, InstanceIds=[instance_id])
+            return read_endings(reply, [instance_id])[instance_id]
 
         try:
             return await self._client.retry(once, is_missing_instance, APPEAR_S)
         except ProviderError as error:
-            if not is_missing_instance(error):
-                return error
-            message = f"{instance_id} was launched just now and is not known everywhere yet; terminate it again"
-            return ServiceUnavailable(
-                message, provider=PROVIDER, operation=error.operation, code=error.code, retryable=True
-            )
+            return self._gone(instance_id, error) if is_missing_instance(error) else error
+
+    def _gone(self, instance_id: str, error: ProviderError | Instance) -> Answer:
+        """What it means that EC2 does not know an id."""
+        if not self._is_young(instance_id):
+            return _ending(instance_id, InstanceState.TERMINATED)
+        message = f"{instance_id} was launched just now and is not known everywhere yet; ask again in a minute"
+        operation = error.operation if isinstance(error, ProviderError) else "DescribeInstances"
+        return ServiceUnavailable(
+            message, provider=PROVIDER, operation=operation, code="InvalidInstanceID.NotFound", retryable=True
+        )
 
     def _remember(self, launched: Iterable[Instance]) -> None:
         now = self._clock()
@@ -212,13 +255,12 @@ def run_parameters(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]
         "MaxCount": len(request.names),
         "ClientToken": request.token,
         "KeyName": prepared.key_pair,
-        "SecurityGroupIds": [prepared.firewall],
         # With this, shutting down from inside is a way to end the machine: see `userdata`.
         "InstanceInitiatedShutdownBehavior": "terminate",
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
         "TagSpecifications": [tag_specification(kind, tags) for kind in ("instance", "volume")],
     }
-    return parameters | _options(request, prepared)
+    return parameters | _network(request, prepared) | _options(request, prepared)
 
 
 def instance_tags(request: LaunchRequest) -> dict[str, str]:
@@ -244,10 +286,11 @@ def assign(request: LaunchRequest, launched: Sequence[Instance]) -> list[Instanc
     return [by_index.get(index) or LaunchFailure(name, error) for index, name in enumerate(request.names)]
 
 
-def read_instance(described: Mapping[str, Any]) -> Instance:
-    """An instance as EC2 describes it."""
+def read_instance(described: Mapping[str, Any], account: str = "") -> Instance:
+    """An instance as EC2 describes it, in the account that owns its reservation."""
     tags = read_tags(described)
-    state = STATES.get(described.get("State", {}).get("Name", ""), InstanceState.PENDING)
+    named = described["State"]["Name"]
+    state = read_state(named)
     launched_at = described.get("LaunchTime")
     return Instance(
         id=described["InstanceId"],
@@ -258,15 +301,65 @@ def read_instance(described: Mapping[str, Any]) -> Instance:
         name=tags.get("Name", ""),
         public_ip=described.get("PublicIpAddress") or None,
         private_ip=described.get("PrivateIpAddress") or None,
-        reason=_reason(described.get("StateReason") or {}, state),
+        reason=_reason(described.get("StateReason") or {}, state) if named in STATES else f"EC2 calls it {named!r}",
         tags=tags,
         launched_at=launched_at.astimezone(UTC) if isinstance(launched_at, datetime) else None,
+        account=account,
+    )
+
+
+def read_state(named: str) -> InstanceState:
+    """EC2's word for a state. A word that this version does not know is a machine's that exists and is not ready.
+
+    So it counts, is neither worked on nor replaced, and is ended with its node: what errs least.
+    """
+    return STATES.get(named, InstanceState.PENDING)
+
+
+def read_endings(reply: Reply, ids: Sequence[str]) -> dict[str, Answer]:
+    """What TerminateInstances says of each id; one that the reply does not name is not known to end."""
+    states = {each["InstanceId"]: each["CurrentState"]["Name"] for each in reply["TerminatingInstances"]}
+    return {
+        each: _ending(each, read_state(states[each]))
+        if each in states
+        else unreadable("TerminateInstances", f"nothing about {each}")
+        for each in ids
+    }
+
+
+def confirm(missing: Sequence[str], seen: Iterable[Instance]) -> dict[str, Answer]:
+    """Of ids that TerminateInstances does not know, with what DescribeInstances shows of them."""
+    by_id = {each.id: each for each in seen}
+    return {
+        each: _contradiction(by_id[each])
+        if each in by_id and by_id[each].state is not InstanceState.TERMINATED
+        else _ending(each, InstanceState.TERMINATED)
+        for each in missing
+    }
+
+
+def _contradiction(seen: Instance) -> ProviderError:
+    return ServiceUnavailable(
+        f"TerminateInstances does not know {seen.id}, and DescribeInstances shows it {seen.state}; terminate it again",
+        provider=PROVIDER,
+        operation="TerminateInstances",
+        code="InvalidInstanceID.NotFound",
+        retryable=True,
     )
 
 
 def chunks(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
     """Runs of at most ``size`` values, in order."""
     return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _network(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]:
+    """The firewall, in the default subnet of the zone; there, with a public address of its own where one is wanted."""
+    if not request.wants_public_ip:
+        return {"SecurityGroupIds": [prepared.firewall]}
+    # EC2 takes security groups in one place only. The subnet may be left to it, as in what its console launches.
+    interface = {"DeviceIndex": 0, "AssociatePublicIpAddress": True, "Groups": [prepared.firewall]}
+    return {"NetworkInterfaces": [interface]}
 
 
 def _options(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]:
@@ -279,10 +372,17 @@ def _options(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]:
         options["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": spot}
     if told := user_data(request.ttl, request.host_key):
         options["UserData"] = told
-    if request.disk_size_gib is not None and prepared.root_device:
-        disk = {"VolumeSize": request.disk_size_gib, "DeleteOnTermination": True}
-        options["BlockDeviceMappings"] = [{"DeviceName": prepared.root_device, "Ebs": disk}]
+    if disks := _block_devices(request, prepared):
+        options["BlockDeviceMappings"] = disks
     return options
+
+
+def _block_devices(request: LaunchRequest, prepared: Prepared) -> list[dict[str, Any]]:
+    """Every volume goes with its machine, whatever its image says: some leave theirs behind."""
+    disks = {each.device: dict(each.options) for each in prepared.disks}
+    if request.disk_size_gib is not None and prepared.root_device:
+        disks.setdefault(prepared.root_device, {})["VolumeSize"] = request.disk_size_gib
+    return [{"DeviceName": device, "Ebs": {**ebs, "DeleteOnTermination": True}} for device, ebs in disks.items()]
 
 
 def _reason(reason: Mapping[str, str], state: InstanceState) -> str:
@@ -291,6 +391,10 @@ def _reason(reason: Mapping[str, str], state: InstanceState) -> str:
     if state in (InstanceState.PENDING, InstanceState.RUNNING) or not code:
         return ""
     return message if message.startswith(code) else f"{code}: {message}"
+
+
+def _is_missing(answer: Answer) -> bool:
+    return isinstance(answer, ProviderError) and is_missing_instance(answer)
 
 
 def _ending(instance_id: str, state: InstanceState) -> Instance:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 
 from ogc_async.errors import InvalidRequest, ProviderError
-from ogc_async.providers.aws.client import AwsClient, Reply
+from ogc_async.providers.aws.client import AwsClient
 from ogc_async.providers.aws.errors import PROVIDER, is_duplicate
-from ogc_async.providers.aws.tags import layout_tags, resource_name, tag_filters, tag_specification
+from ogc_async.providers.aws.replies import Reply
+from ogc_async.providers.aws.tags import layout_tags, read_tags, resource_name, tag_filters, tag_specification
 from ogc_async.providers.keypairs import KeyPair
 from ogc_async.types import LaunchRequest
 from ogc_async.types.launch import TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
@@ -38,7 +39,7 @@ async def delete_key_pairs(client: AwsClient, layout: str, *, owner: str, scope:
     """Delete every key pair of the layout, of former public keys too."""
     filters = tag_filters(layout_tags(owner, scope, layout))
     reply = await client.call("DescribeKeyPairs", Filters=filters)
-    for pair in reply.get("KeyPairs") or ():
+    for pair in reply["KeyPairs"]:
         # EC2 answers success for one that is gone.
         await client.call("DeleteKeyPair", KeyName=pair["KeyName"])
 
@@ -61,7 +62,7 @@ def key_pair_name(request: LaunchRequest) -> str:
 async def _check_same(client: AwsClient, name: str, request: LaunchRequest) -> None:
     """A name that is taken is ours if it holds the same key; a comment behind the key does not count."""
     reply = await client.call("DescribeKeyPairs", settles=True, KeyNames=[name], IncludePublicKey=True)
-    pairs: list[Reply] = reply.get("KeyPairs") or []
+    pairs: list[Reply] = reply["KeyPairs"]
     there = str(pairs[0].get("PublicKey") or "").split()[:2] if pairs else []
     # Where the key itself is not told, its digest in the name says the same.
     if there and there != request.public_key.split()[:2]:
@@ -72,8 +73,4 @@ async def _check_same(client: AwsClient, name: str, request: LaunchRequest) -> N
 async def list_key_pairs(client: AwsClient, *, owner: str, scope: str) -> list[KeyPair]:
     """The key pairs with these tags, of every layout."""
     reply = await client.call("DescribeKeyPairs", Filters=tag_filters({TAG_OWNER: owner, TAG_SCOPE: scope}))
-    found: list[KeyPair] = []
-    for pair in reply.get("KeyPairs") or ():
-        tags = {tag["Key"]: tag["Value"] for tag in pair.get("Tags") or ()}
-        found.append(KeyPair(pair["KeyName"], tags.get(TAG_LAYOUT, "")))
-    return found
+    return [KeyPair(pair["KeyName"], read_tags(pair).get(TAG_LAYOUT, "")) for pair in reply["KeyPairs"]]

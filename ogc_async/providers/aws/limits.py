@@ -29,11 +29,13 @@ REQUESTS: Mapping[str, TokenBucket] = {
     "DescribeImages": DESCRIBE,
     "DescribeKeyPairs": DESCRIBE,
     "DescribeSecurityGroups": DESCRIBE,
+    "DescribeVolumes": DESCRIBE,
     "ImportKeyPair": MUTATE,
     "DeleteKeyPair": MUTATE,
     "CreateSecurityGroup": MUTATE,
     "DeleteSecurityGroup": MUTATE,
     "AuthorizeSecurityGroupIngress": MUTATE,
+    "DeleteVolume": MUTATE,
 }
 """A token a call. Operations that are not listed publish no bucket and wait for none."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
+from typing import Any
 
 import anyio
 
@@ -12,6 +13,7 @@ from ogc_async.aio.gather import gather_bounded
 from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, ProviderError
+from ogc_async.providers.aws.account import Account
 from ogc_async.providers.aws.client import AwsClient
 from ogc_async.providers.aws.errors import PROVIDER, all_or_raise
 from ogc_async.providers.aws.firewall import delete_firewalls, ensure_firewall
@@ -19,10 +21,11 @@ from ogc_async.providers.aws.images import Images, has_cloud_init
 from ogc_async.providers.aws.instances import Instances
 from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair, list_key_pairs
 from ogc_async.providers.aws.limits import Limits
-from ogc_async.providers.base import InjectsHostKeys, Provider
+from ogc_async.providers.aws.volumes import delete_volume, delete_volumes, list_volumes
+from ogc_async.providers.base import FindsVolumes, InjectsHostKeys, Provider
 from ogc_async.providers.keypairs import KeepsKeyPairs, KeyPair
 from ogc_async.settings import Settings
-from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Volume
 
 MAX_BATCH = 100
 """What AWS recommends for one RunInstances call: five of 100 launch sooner than one of 500."""
@@ -52,15 +55,16 @@ class AwsProvider:
         self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
         self._client = AwsClient(settings, region, limits=limits, shared=shared, rng=rng, clock=clock, sleep=sleep)
         self._images = Images(self._client, clock=clock)
-        self._instances = Instances(self._client, clock=clock)
+        self._account = Account(self._client)
+        self._instances = Instances(self._client, self._account, clock=clock)
         self._preparing: SingleFlight[Hashable, Prepared] = SingleFlight()
 
     def __repr__(self) -> str:
         return f"AwsProvider(region={self.region!r})"
 
     async def account(self) -> str | None:
-        """The account's number, as its machines' descriptions name it."""
-        return None
+        """The account's number, as replies name the owner of machines, or else as STS does: asked once a process."""
+        return await self._account.number()
 
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Find the image, import the public key, open the firewall; requests of one layout share one round of it."""
@@ -90,9 +94,15 @@ class AwsProvider:
         return await self._instances.list_owned(owner)
 
     async def release(self, layout: str, *, owner: str, scope: str) -> None:
-        """Delete the layout's security group, then its key pairs: while the group is in use, both are kept."""
+        """Delete the layout's security group, then its key pairs and volumes: while the group is in use, all stay."""
         await delete_firewalls(self._client, layout, owner=owner, scope=scope)
-        await delete_key_pairs(self._client, layout, owner=owner, scope=scope)
+        removed = await gather_bounded(
+            lambda delete: delete(self._client, layout, owner=owner, scope=scope),
+            (delete_key_pairs, delete_volumes),
+            limit=2,
+            catch=ProviderError,
+        )
+        all_or_raise(removed)
 
     def has_cloud_init(self, runs_on: str) -> bool:
         """The catalogue's word; an ``ami-…`` is not in it."""
@@ -106,6 +116,14 @@ class AwsProvider:
         """Delete it; EC2 answers success for one that is gone."""
         await self._client.call("DeleteKeyPair", KeyName=name)
 
+    async def list_volumes(self, owner: str, scope: str) -> list[Volume]:
+        """The volumes of that owner and database that no machine has."""
+        return await list_volumes(self._client, owner=owner, scope=scope)
+
+    async def delete_volume(self, volume_id: str) -> None:
+        """Delete it; one that is gone already is fine."""
+        await delete_volume(self._client, volume_id)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -113,14 +131,14 @@ class AwsProvider:
     async def _prepare(self, request: LaunchRequest) -> Prepared:
         # The image first: a layout that can not be launched as it is written leaves nothing behind.
         image = await self._images.find(request)
-        made = await gather_bounded(
-            lambda ensure: ensure(self._client, request),
-            (ensure_key_pair, ensure_firewall),
-            limit=2,
-            catch=ProviderError,
+        work: tuple[Callable[[], Awaitable[Any]], ...] = (
+            lambda: ensure_key_pair(self._client, request),
+            lambda: ensure_firewall(self._client, request),
+            lambda: self._images.disks(image.id, is_needed=request.disk_size_gib is not None),
         )
-        key_pair, firewall = all_or_raise(made)
-        return Prepared(image.id, image.username, key_pair, firewall, image.root_device)
+        made = await gather_bounded(lambda make: make(), work, limit=len(work), catch=ProviderError)
+        key_pair, firewall, disks = all_or_raise(made)
+        return Prepared(image.id, image.username, key_pair, firewall, disks.root_device, disks.all)
 
 
 def _what_is_prepared(request: LaunchRequest) -> Hashable:
@@ -135,3 +153,4 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 _: type[Provider] = AwsProvider
 __: type[KeepsKeyPairs] = AwsProvider
 ___: type[InjectsHostKeys] = AwsProvider
+____: type[FindsVolumes] = AwsProvider

@@ -40,4 +40,4 @@ def filter_by(name: str, values: Iterable[str]) -> Filter:
 
 def read_tags(described: Mapping[str, Any]) -> dict[str, str]:
     """The tags of something that EC2 described."""
-    return {tag["Key"]: tag.get("Value", "") for tag in described.get("Tags") or ()}
+    return {tag.get("Key", ""): tag.get("Value", "") for tag in described.get("Tags") or ()}

@@ -6,11 +6,19 @@ from collections.abc import Callable
 
 import pytest
 
+from ogc_async.providers.aws import account, images
 from ogc_async.providers.aws.client import AwsClient
 from ogc_async.providers.aws.provider import AwsProvider
 from tests.unit.providers.aws.script import Script, ScriptedClient, Time, settings
 
 Open = Callable[[Script], AwsProvider]
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is known from other tests' clouds."""
+    monkeypatch.setattr(account, "_numbers", {})
+    monkeypatch.setattr(images, "_silent", {})
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ async def test_nothing_secret_is_logged_or_shown(caplog: pytest.LogCaptureFixtur
     script = Script(
         GetParameters=refusal("AccessDeniedException", status=400),
         DescribeImages={"Images": [{"ImageId": "ami-1", "Name": "x", "CreationDate": "2026"}]},
-        ImportKeyPair={},
+        ImportKeyPair={"KeyName": "k"},
         CreateSecurityGroup={"GroupId": "sg-1"},
         AuthorizeSecurityGroupIngress={},
     )

@@ -9,6 +9,7 @@ from ogc_async.errors import (
     InvalidRequest,
     NoCapacity,
     NotFound,
+    OutcomeUnknown,
     ProviderError,
     QuotaExceeded,
     ResourceInUse,
@@ -16,8 +17,9 @@ from ogc_async.errors import (
     Throttled,
     TokenSpent,
     Unauthorized,
+    UnreadableReply,
 )
-from ogc_async.providers.aws.errors import FOREIGN, is_retryable, map_error
+from ogc_async.providers.aws.errors import FOREIGN, Caller, after_doubt, is_retryable, map_error
 from tests.unit.providers.aws.script import refusal
 
 
@@ -40,6 +42,8 @@ from tests.unit.providers.aws.script import refusal
         ("MaxSpotInstanceCountExceeded", 400, QuotaExceeded),
         ("UnauthorizedOperation", 403, Unauthorized),
         ("AuthFailure", 401, Unauthorized),
+        ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", 403, Unauthorized),
+        ("AuthFailure.SomethingNobodyHasSeen", 403, Unauthorized),
         ("OptInRequired", 401, Unauthorized),
         ("InvalidAMIID.NotFound", 400, NotFound),
         ("InvalidNewThing.NotFound", 400, NotFound),
@@ -50,6 +54,7 @@ from tests.unit.providers.aws.script import refusal
         ("IdempotentParameterMismatch", 400, TokenSpent),
         ("IdempotentInstanceTerminated", 400, TokenSpent),
         ("DependencyViolation", 400, ResourceInUse),
+        ("VolumeInUse", 400, ResourceInUse),
     ],
 )
 def test_a_code_means_one_error(code: str, status: int, kind: type[ProviderError]) -> None:
@@ -83,6 +88,7 @@ URL = "https://ec2.us-east-2.amazonaws.com/"
         boto.HTTPClientError(error="reset"),
         boto.ProxyConnectionError(proxy_url="http://proxy:1"),
         ResponseParserError("Unable to parse response, invalid XML received"),
+        KeyError("GetCallerIdentityResult"),
         aiohttp.ServerDisconnectedError(),
         TimeoutError(),
         ConnectionResetError(),
@@ -147,3 +153,66 @@ def test_every_exception_of_botocore_is_taken_for_what_it_is() -> None:
         kind = getattr(boto, name)
         if isinstance(kind, type) and issubclass(kind, boto.BotoCoreError):
             assert issubclass(kind, FOREIGN), name
+
+
+@pytest.mark.parametrize("code", ["", "403", "404", "429"])
+def test_a_refusal_without_a_code_of_ec2s_is_none(code: str) -> None:
+    error = map_error(refusal(code, status=int(code or 403)), "RunInstances")
+    assert isinstance(error, UnreadableReply)
+    assert error.retryable
+
+
+def hint(code: str, caller: Caller) -> str:
+    return str(map_error(refusal(code, status=401), "RunInstances", caller=caller))
+
+
+@pytest.mark.parametrize("code", ["RequestExpired", "ExpiredToken", "ExpiredTokenException"])
+def test_what_is_over_is_the_session_token_before_it_is_the_clock(code: str) -> None:
+    told = hint(code, Caller())
+    assert 0 < told.index("AWS_SESSION_TOKEN") < told.index("clock")
+    told = hint(code, Caller(profile="work"))
+    assert 0 < told.index("aws sso login --profile work") < told.index("clock")
+
+
+@pytest.mark.parametrize("code", ["AuthFailure", "SignatureDoesNotMatch", "InvalidClientTokenId"])
+def test_a_caller_whom_ec2_does_not_believe_is_told_every_likely_cause(code: str) -> None:
+    told = hint(code, Caller(region="me-south-1"))
+    assert all(each in told for each in ("AWS_ACCESS_KEY_ID", "clock", "me-south-1"))
+    told = hint(code, Caller(profile="work", region="me-south-1"))
+    assert "'work'" in told
+    assert "AWS_ACCESS_KEY_ID" not in told
+
+
+def test_the_first_spot_machine_of_an_account_names_the_role_that_is_missing() -> None:
+    told = hint("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Caller())
+    assert "create-service-linked-role --aws-service-name spot.amazonaws.com" in told
+
+
+def test_a_sign_in_that_is_over_is_told_how_to_renew() -> None:
+    error = map_error(boto.UnauthorizedSSOTokenError(), "RunInstances", caller=Caller(profile="work"))
+    assert isinstance(error, Unauthorized)
+    assert "aws sso login --profile work" in str(error)
+
+
+CERTAIN = (
+    *("InsufficientInstanceCapacity", "Unsupported", "VcpuLimitExceeded", "InvalidParameterValue"),
+    *("InvalidAMIID.NotFound", "IdempotentInstanceTerminated"),
+)
+BEFORE_THE_TOKEN = (
+    *("UnauthorizedOperation", "AuthFailure", "RequestExpired", "Blocked", "AuthFailure.Other"),
+    *("RequestLimitExceeded", "Throttling"),
+)
+
+
+@pytest.mark.parametrize("code", [*CERTAIN, *BEFORE_THE_TOKEN])
+def test_a_refused_repeat_tells_of_the_first_attempt_only_where_ec2_has_looked_at_the_token(code: str) -> None:
+    doubt = map_error(boto.ReadTimeoutError(endpoint_url=URL), "RunInstances")
+    refused = map_error(refusal(code), "RunInstances")
+    outcome = after_doubt(refused, doubt)
+    if code in CERTAIN:
+        assert outcome is refused
+    else:
+        assert isinstance(outcome, OutcomeUnknown)
+        assert outcome.retryable
+        assert "an earlier attempt may have launched machines" in str(outcome)
+        assert refused.message in str(outcome)

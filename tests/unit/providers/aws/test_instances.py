@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ogc_async.errors import InvalidRequest, NoCapacity, ServiceUnavailable, Unauthorized
+from ogc_async.errors import (
+    InvalidRequest,
+    NoCapacity,
+    OutcomeUnknown,
+    ProviderError,
+    ServiceUnavailable,
+    Unauthorized,
+    UnreadableReply,
+)
 from ogc_async.providers.aws.instances import read_instance, run_parameters, searches
 from ogc_async.providers.aws.userdata import user_data
 from ogc_async.providers.base import InjectsHostKeys
 from ogc_async.ssh.hostkeys import new_host_key
-from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure
+from ogc_async.types import DescribeRequest, Disk, Instance, InstanceState, LaunchFailure, Prepared
 from tests.unit.providers.aws.conftest import Open
 from tests.unit.providers.aws.script import (
     PREPARED,
@@ -283,7 +291,7 @@ async def test_bad_ids_cost_the_others_nothing(open_with: Open, names_the_bad: b
         i_7="OperationNotPermitted",
         i_8="InvalidInstanceID.Malformed",
     )
-    script = Script(TerminateInstances=fleet)
+    script = Script(TerminateInstances=fleet, DescribeInstances={"Reservations": []})
     ids = [f"i-{each}" for each in range(40)]
     answers = await open_with(script).terminate(ids)
     assert list(answers) == ids
@@ -311,7 +319,9 @@ async def test_a_refused_termination_is_each_ones_answer(open_with: Open) -> Non
 
 async def test_an_instance_launched_just_now_is_never_taken_for_gone(open_with: Open, time: Time) -> None:
     unknown = refusal("InvalidInstanceID.NotFound", "The instance ID 'i-00000000000000000' does not exist")
-    ending = {"TerminatingInstances": [{"InstanceId": "i-0", "CurrentState": {"Name": "shutting-down"}}]}
+    ending = {
+        "TerminatingInstances": [{"InstanceId": "i-00000000000000000", "CurrentState": {"Name": "shutting-down"}}]
+    }
     launched = {"Instances": [described(0)]}
     young = "i-00000000000000000"
 
@@ -321,7 +331,9 @@ async def test_an_instance_launched_just_now_is_never_taken_for_gone(open_with: 
     assert isinstance(answer, Instance)
     assert answer.state is InstanceState.TERMINATING
 
-    provider = open_with(Script(RunInstances=launched, TerminateInstances=unknown))
+    provider = open_with(
+        Script(RunInstances=launched, TerminateInstances=unknown, DescribeInstances={"Reservations": []})
+    )
     await provider.launch(launch_request(names=("a",)), PREPARED)
     answer = (await provider.terminate([young]))[young]
     assert isinstance(answer, ServiceUnavailable)
@@ -330,3 +342,157 @@ async def test_an_instance_launched_just_now_is_never_taken_for_gone(open_with: 
     answer = (await provider.terminate([young]))[young]
     assert isinstance(answer, Instance)
     assert answer.state is InstanceState.TERMINATED
+
+
+def shown(*instances: dict[str, Any], owner: str = "210987654321") -> dict[str, Any]:
+    return {"Reservations": [{"OwnerId": owner, "Instances": [each]} for each in instances]}
+
+
+def unknown(*ids: str) -> Exception:
+    return refusal("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(ids)}' do not exist")
+
+
+async def test_a_launch_that_may_have_worked_is_not_undone_by_its_repeats_refusal(open_with: Open) -> None:
+    for code in ("RequestExpired", "UnauthorizedOperation", "AuthFailure"):
+        script = Script(RunInstances=[refusal("InternalError", status=500), refusal(code, status=403)])
+        with pytest.raises(OutcomeUnknown) as caught:
+            await open_with(script).launch(launch_request(), PREPARED)
+        assert caught.value.code == code
+    script = Script(RunInstances=[refusal("InternalError", status=500), refusal("InsufficientInstanceCapacity")])
+    with pytest.raises(NoCapacity):
+        await open_with(script).launch(launch_request(), PREPARED)
+
+
+@pytest.mark.parametrize("reply", [{}, {"Instances": []}, {"Instances": [{"InstanceId": "i-1"}]}])
+async def test_a_launch_whose_reply_names_no_machine_is_unknown_and_no_lack_of_capacity(
+    open_with: Open, reply: dict[str, Any]
+) -> None:
+    script = Script(RunInstances=reply)
+    with pytest.raises(UnreadableReply) as caught:
+        await open_with(script).launch(launch_request(), PREPARED)
+    assert caught.value.retryable
+    assert len(script.calls) > 1
+    script = Script(RunInstances=[reply, {"Instances": [described(each) for each in range(3)]}])
+    assert len(await open_with(script).launch(launch_request(), PREPARED)) == 3
+
+
+async def test_a_machine_is_of_the_account_that_owns_its_reservation(open_with: Open) -> None:
+    script = Script(RunInstances={"OwnerId": "210987654321", "Instances": [described(0)]})
+    provider = open_with(script)
+    [launched] = await provider.launch(launch_request(names=("a",)), PREPARED)
+    assert isinstance(launched, Instance)
+    assert launched.account == await provider.account() == "210987654321"
+    assert script.operations() == ["RunInstances"]
+
+
+async def test_an_account_that_cannot_be_learned_is_asked_for_again_after_a_minute(open_with: Open, time: Time) -> None:
+    denied = refusal("AccessDenied", status=403, operation="GetCallerIdentity")
+    script = Script(GetCallerIdentity=[denied, {"Account": "210987654321"}])
+    provider = open_with(script)
+    for _ in range(3):
+        assert await provider.account() is None
+    assert len(script.calls) == 1
+    time.now += 61
+    assert await provider.account() == "210987654321"
+
+
+async def test_machines_are_looked_up_together_and_those_unknown_are_set_aside(open_with: Open) -> None:
+    there = {f"i-{each:017x}": described(each, state="running") for each in range(150)}
+    gone = [f"i-{each:017x}" for each in range(1000, 1050)]
+
+    def answer(parameters: dict[str, Any]) -> dict[str, Any]:
+        if missing := [each for each in parameters["InstanceIds"] if each not in there]:
+            raise unknown(*missing)
+        return shown(*(there[each] for each in parameters["InstanceIds"]))
+
+    script = Script(DescribeInstances=answer)
+    ids = [*gone, *there]
+    answers = await open_with(script).look_up(ids)
+    assert list(answers) == ids
+    states = {key: each.state for key, each in answers.items() if isinstance(each, Instance)}
+    assert {states[each] for each in gone} == {InstanceState.TERMINATED}
+    assert {states[each] for each in there} == {InstanceState.RUNNING}
+    assert len(script.calls) == 3
+
+
+async def test_what_keeps_a_machine_from_being_shown_is_no_end_of_it(open_with: Open) -> None:
+    ids = ["i-1", "i-2"]
+    for trouble in (refusal("UnauthorizedOperation", status=403), refusal("RequestExpired"), {"Reservations": []}):
+        answers = await open_with(Script(DescribeInstances=trouble)).look_up(ids)
+        assert list(answers) == ids
+        assert all(isinstance(each, ProviderError) for each in answers.values())
+    malformed = refusal("InvalidInstanceID.Malformed", 'Invalid id: "i-1"')
+    answers = await open_with(Script(DescribeInstances=[malformed, unknown("i-2")])).look_up(ids)
+    assert isinstance(answers["i-1"], InvalidRequest)
+    assert isinstance(answers["i-2"], Instance)
+
+
+async def test_a_machine_launched_just_now_that_cannot_be_looked_up_yet_is_not_gone(open_with: Open) -> None:
+    young = described(0)["InstanceId"]
+    script = Script(RunInstances={"Instances": [described(0)]}, DescribeInstances=unknown(young))
+    provider = open_with(script)
+    await provider.launch(launch_request(names=("a",)), PREPARED)
+    assert isinstance((await provider.look_up([young]))[young], ServiceUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        ({"Reservations": []}, Instance),
+        (shown(described(7, state="terminated")), Instance),
+        (shown(described(7, state="running")), ServiceUnavailable),
+        (refusal("UnauthorizedOperation", status=403), Unauthorized),
+        ({"something": "else"}, UnreadableReply),
+    ],
+)
+async def test_a_machine_is_gone_only_if_two_operations_agree(open_with: Open, second: Any, kind: type) -> None:
+    machine = described(7)["InstanceId"]
+    script = Script(TerminateInstances=unknown(machine), DescribeInstances=second)
+    answer = (await open_with(script).terminate([machine]))[machine]
+    assert isinstance(answer, kind)
+    if isinstance(answer, Instance):
+        assert answer.state is InstanceState.TERMINATED
+    asked = script.of("DescribeInstances")[0]
+    assert asked["Filters"] == [{"Name": "instance-id", "Values": [machine]}]
+
+
+async def test_many_that_are_gone_are_asked_after_together(open_with: Open) -> None:
+    ids = [f"i-{each:017x}" for each in range(40)]
+    script = Script(TerminateInstances=unknown(*ids), DescribeInstances={"Reservations": []})
+    assert all(isinstance(each, Instance) for each in (await open_with(script).terminate(ids)).values())
+    assert script.operations() == ["TerminateInstances", "DescribeInstances"]
+
+
+def test_a_state_of_no_name_that_is_known_counts_as_not_ready_and_says_so() -> None:
+    read = read_instance(described(0, state="hibernating"))
+    assert (read.state, read.reason) == (InstanceState.PENDING, "EC2 calls it 'hibernating'")
+
+
+def test_a_boot_that_failed_on_the_clouds_side_says_so() -> None:
+    code = "Server.InternalError"
+    reason = {"Code": code, "Message": f"{code}: Internal error on launch"}
+    assert read_instance(described(0, state="terminated", StateReason=reason)).reason.startswith(f"{code}:")
+
+
+def test_every_volume_goes_with_its_machine_whatever_the_image_says() -> None:
+    data = Disk("/dev/sdb", (("SnapshotId", "snap-1"), ("VolumeSize", 100)))
+    prepared = Prepared("ami-1", "u", "k", "sg-1", "/dev/sda1", (Disk("/dev/sda1", (("VolumeSize", 8),)), data))
+    for size, root_gib in ((None, 8), (50, 50)):
+        parameters = run_parameters(launch_request(disk_size_gib=size), prepared)
+        check_parameters("ec2", "RunInstances", parameters)
+        assert parameters["BlockDeviceMappings"] == [
+            {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": root_gib, "DeleteOnTermination": True}},
+            {
+                "DeviceName": "/dev/sdb",
+                "Ebs": {"SnapshotId": "snap-1", "VolumeSize": 100, "DeleteOnTermination": True},
+            },
+        ]
+
+
+def test_a_public_address_is_asked_for_in_one_place_with_the_firewall() -> None:
+    parameters = run_parameters(launch_request(wants_public_ip=True), PREPARED)
+    check_parameters("ec2", "RunInstances", parameters)
+    [interface] = parameters["NetworkInterfaces"]
+    assert interface == {"DeviceIndex": 0, "AssociatePublicIpAddress": True, "Groups": ["sg-1"]}
+    assert "SecurityGroupIds" not in parameters
+    assert run_parameters(launch_request(), PREPARED)["SecurityGroupIds"] == ["sg-1"]

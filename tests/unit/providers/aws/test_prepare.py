@@ -5,18 +5,20 @@ from typing import Any
 
 import pytest
 
-from ogc_async.errors import InvalidRequest, NotFound, ResourceInUse
+from ogc_async.errors import InvalidRequest, NotFound, ResourceInUse, Unauthorized
 from ogc_async.providers.aws.firewall import permissions, rules_of, wanted_rules
-from ogc_async.providers.aws.images import newest_image
+from ogc_async.providers.aws.images import disks_of, newest_image
 from ogc_async.providers.aws.keypair import key_pair_name
-from ogc_async.types import Port
+from ogc_async.providers.base import FindsVolumes
+from ogc_async.types import Disk, Port, Volume
 from tests.unit.providers.aws.conftest import Open
-from tests.unit.providers.aws.script import ED25519, Script, launch_request, refusal
+from tests.unit.providers.aws.script import ED25519, Script, Time, launch_request, refusal
 
 PARAMETER = {"Parameters": [{"Value": "ami-new"}]}
 READY: dict[str, Any] = {
     "GetParameters": PARAMETER,
-    "ImportKeyPair": {},
+    "DescribeImages": {"Images": [{"ImageId": "ami-new", "RootDeviceName": "/dev/sda1"}]},
+    "ImportKeyPair": {"KeyName": "imported"},
     "CreateSecurityGroup": {"GroupId": "sg-1"},
     "AuthorizeSecurityGroupIngress": {},
 }
@@ -46,18 +48,18 @@ def ingress(port: int, *cidrs: str) -> dict[str, Any]:
 async def test_the_vendors_parameter_names_the_image(open_with: Open) -> None:
     script = Script(**READY)
     prepared = await open_with(script).prepare(launch_request())
-    assert (prepared.image, prepared.username, prepared.root_device) == ("ami-new", "ubuntu", "")
+    assert (prepared.image, prepared.username, prepared.root_device) == ("ami-new", "ubuntu", "/dev/sda1")
     assert prepared.firewall == "sg-1"
-    assert "DescribeImages" not in script.operations()
+    assert script.of("DescribeImages") == [{"ImageIds": ["ami-new"]}]
 
 
 @pytest.mark.parametrize("answer", [{"Parameters": []}, refusal("AccessDeniedException", status=400)])
 async def test_without_a_parameter_the_newest_image_of_the_vendors_name_is_taken(open_with: Open, answer: Any) -> None:
     images = [image("old", "2026-01-01"), image("new", "2026-03-01"), image("middle", "2026-02-01")]
-    script = Script(**READY | {"GetParameters": answer}, DescribeImages={"Images": images})
+    script = Script(**READY | {"GetParameters": answer, "DescribeImages": {"Images": images}})
     prepared = await open_with(script).prepare(launch_request(arch="arm64"))
-    assert prepared.image == "ami-new"
-    asked = script.of("DescribeImages")[0]
+    assert (prepared.image, prepared.root_device) == ("ami-new", "/dev/xvda")
+    [asked] = script.of("DescribeImages")
     filters = {each["Name"]: each["Values"][0] for each in asked["Filters"]}
     assert filters["architecture"] == "arm64"
     assert filters["name"] == "ubuntu/images/*/ubuntu-noble-24.04-arm64-server-20*"
@@ -89,7 +91,7 @@ async def test_a_layout_prepared_many_times_at_once_is_prepared_once(open_with: 
 
 
 async def test_an_image_id_is_checked_and_its_user_is_the_requests(open_with: Open) -> None:
-    script = Script(**READY, DescribeImages={"Images": [image("mine", "2026-01-01")]})
+    script = Script(**READY | {"DescribeImages": {"Images": [image("mine", "2026-01-01")]}})
     provider = open_with(script)
     request = launch_request(runs_on="ami-mine", username="core", disk_size_gib=20)
     prepared = await provider.prepare(request)
@@ -125,12 +127,6 @@ async def test_an_image_that_nobody_has_is_refused_unasked(
     assert script.calls == []
 
 
-async def test_a_disks_size_needs_the_name_of_the_root_device(open_with: Open) -> None:
-    script = Script(**READY, DescribeImages={"Images": [image("new", "2026-01-01")]})
-    prepared = await open_with(script).prepare(launch_request(disk_size_gib=100))
-    assert prepared.root_device == "/dev/xvda"
-
-
 def test_another_public_key_is_another_key_pair_and_another_comment_is_not() -> None:
     name = key_pair_name(launch_request())
     assert name.startswith(f"{NAME}-")
@@ -145,13 +141,13 @@ def test_keys_that_ec2_does_not_take_are_refused(key: str) -> None:
 
 
 async def test_a_key_pair_that_holds_the_same_key_is_taken(open_with: Open) -> None:
-    there = {"KeyPairs": [{"PublicKey": f"{ED25519} other-comment"}]}
+    there = {"KeyPairs": [{"KeyName": "k", "PublicKey": f"{ED25519} other-comment"}]}
     script = Script(**READY | {"ImportKeyPair": KEY_TAKEN}, DescribeKeyPairs=there)
     assert (await open_with(script).prepare(launch_request())).key_pair == key_pair_name(launch_request())
 
 
 async def test_a_key_pair_that_holds_another_key_is_refused(open_with: Open) -> None:
-    there = {"KeyPairs": [{"PublicKey": "ssh-ed25519 AAAAother x"}]}
+    there = {"KeyPairs": [{"KeyName": "k", "PublicKey": "ssh-ed25519 AAAAother x"}]}
     script = Script(**READY | {"ImportKeyPair": KEY_TAKEN}, DescribeKeyPairs=there)
     with pytest.raises(InvalidRequest, match="holds another public key; delete it"):
         await open_with(script).prepare(launch_request())
@@ -184,12 +180,11 @@ async def test_a_firewall_that_is_there_gets_only_what_it_lacks(open_with: Open)
 
 async def test_a_firewall_that_lacks_nothing_is_left_alone(open_with: Open) -> None:
     script = Script(
-        GetParameters=PARAMETER,
-        ImportKeyPair={},
-        CreateSecurityGroup=GROUP_TAKEN,
+        **READY | {"CreateSecurityGroup": GROUP_TAKEN},
         DescribeSecurityGroups=group(ingress(22, "0.0.0.0/0")),
     )
     assert (await open_with(script).prepare(launch_request())).firewall == "sg-old"
+    assert "AuthorizeSecurityGroupIngress" not in script.operations()
 
 
 async def test_another_process_that_adds_the_same_rule_first_is_no_error(open_with: Open) -> None:
@@ -219,6 +214,7 @@ async def test_a_release_removes_the_group_and_every_key_pair_of_the_layout(open
         DeleteSecurityGroup={},
         DescribeKeyPairs={"KeyPairs": [{"KeyName": "a"}, {"KeyName": "b"}]},
         DeleteKeyPair={},
+        DescribeVolumes={"Volumes": []},
     )
     await open_with(script).release("web", owner="adam", scope="s")
     assert [each["KeyName"] for each in script.of("DeleteKeyPair")] == ["a", "b"]
@@ -236,5 +232,89 @@ async def test_releasing_what_is_gone_is_fine(open_with: Open) -> None:
         DescribeSecurityGroups=group(),
         DeleteSecurityGroup=refusal("InvalidGroup.NotFound"),
         DescribeKeyPairs={"KeyPairs": []},
+        DescribeVolumes={"Volumes": []},
     )
     await open_with(script).release("web", owner="adam", scope="s")
+
+
+def test_volumes_that_an_image_would_leave_behind_are_named_whole_and_others_are_left_to_it() -> None:
+    def mapping(device: str, **ebs: Any) -> dict[str, Any]:
+        return {"DeviceName": device, "Ebs": ebs}
+
+    kept = {"SnapshotId": "snap-1", "VolumeSize": 100, "VolumeType": "gp3", "Iops": 3000, "Throughput": 125}
+    described = {
+        "RootDeviceName": "/dev/sda1",
+        "BlockDeviceMappings": [
+            mapping("/dev/sda1", SnapshotId="snap-0", VolumeSize=8, VolumeType="gp3", DeleteOnTermination=False),
+            mapping("/dev/sdb", **kept, Encrypted=True, DeleteOnTermination=False),
+            mapping("/dev/sdc", VolumeSize=5, VolumeType="gp2", Iops=100, Encrypted=True),
+            mapping("/dev/sdd", VolumeSize=5, DeleteOnTermination=True),
+            {"DeviceName": "/dev/sde", "VirtualName": "ephemeral0"},
+        ],
+    }
+    assert disks_of(described).all == (
+        Disk("/dev/sda1", (("VolumeSize", 8),)),
+        Disk("/dev/sdb", tuple(kept.items())),
+        Disk("/dev/sdc", (("VolumeSize", 5), ("VolumeType", "gp2"), ("Encrypted", True))),
+    )
+
+
+async def test_credentials_that_may_not_describe_an_image_launch_it_as_it_is_unless_its_disk_must_be_known(
+    open_with: Open,
+) -> None:
+    script = Script(**READY | {"DescribeImages": refusal("UnauthorizedOperation", status=403)})
+    assert (await open_with(script).prepare(launch_request())).disks == ()
+    with pytest.raises(Unauthorized, match="ec2:DescribeImages"):
+        await open_with(script).prepare(launch_request(disk_size_gib=50))
+
+
+@pytest.mark.parametrize("trouble", [refusal("InternalServerError", status=500), refusal("503", status=503)])
+async def test_ssm_that_does_not_answer_costs_seconds_and_is_not_asked_again(
+    open_with: Open, time: Time, trouble: Exception
+) -> None:
+    images = {"Images": [image("new", "2026-01-01")]}
+    script = Script(**READY | {"GetParameters": trouble, "DescribeImages": images})
+    assert (await open_with(script).prepare(launch_request())).image == "ami-new"
+    assert time.now <= 5
+    asked = len(script.of("GetParameters"))
+    assert (await open_with(script).prepare(launch_request(arch="arm64"))).image == "ami-new"
+    assert len(script.of("GetParameters")) == asked
+
+
+def volume(name: str, state: str = "available") -> dict[str, Any]:
+    return {"VolumeId": name, "State": state, "Size": 8, "Tags": [{"Key": "ogc:layout", "Value": "web"}]}
+
+
+def released(**answers: Any) -> Script:
+    gone: dict[str, Any] = {"DescribeSecurityGroups": {"SecurityGroups": []}, "DescribeKeyPairs": {"KeyPairs": []}}
+    return Script(**gone | answers)
+
+
+async def test_a_release_deletes_the_volumes_that_its_machines_left_and_no_other(open_with: Open) -> None:
+    left = {"Volumes": [volume("vol-1"), volume("vol-2", "in-use"), volume("vol-3"), volume("vol-4", "deleting")]}
+    script = released(DescribeVolumes=left, DeleteVolume=[{}, refusal("InvalidVolume.NotFound")])
+    await open_with(script).release("web", owner="adam", scope="s")
+    assert script.of("DeleteVolume") == [{"VolumeId": "vol-1"}, {"VolumeId": "vol-3"}]
+    tags = {each["Name"]: each["Values"] for each in script.of("DescribeVolumes")[0]["Filters"]}
+    assert tags == {"tag:ogc:owner": ["adam"], "tag:ogc:scope": ["s"], "tag:ogc:layout": ["web"]}
+
+
+async def test_a_volume_that_cannot_be_deleted_is_named_and_costs_the_others_nothing(open_with: Open) -> None:
+    left = {"Volumes": [volume(f"vol-{each}") for each in range(3)]}
+    denied = refusal("UnauthorizedOperation", status=403, operation="DeleteVolume")
+    script = released(DescribeVolumes=left, DeleteVolume=[denied, {}, {}])
+    with pytest.raises(Unauthorized, match=r"volumes left: vol-0: .*ec2:DeleteVolume"):
+        await open_with(script).release("web", owner="adam", scope="s")
+    assert len(script.of("DeleteVolume")) == 3
+
+
+async def test_credentials_that_may_not_look_for_volumes_release_all_the_same(open_with: Open) -> None:
+    script = released(DescribeVolumes=refusal("UnauthorizedOperation", status=403))
+    await open_with(script).release("web", owner="adam", scope="s")
+
+
+async def test_volumes_that_no_machine_has_are_listed_with_their_layouts(open_with: Open) -> None:
+    script = Script(DescribeVolumes={"Volumes": [volume("vol-1"), volume("vol-2", "in-use")]})
+    provider = open_with(script)
+    assert isinstance(provider, FindsVolumes)
+    assert await provider.list_volumes("adam", "s") == [Volume("vol-1", "web", 8)]
