@@ -161,12 +161,7 @@ def _key(region: Region, parameters: Parameters) -> KeyPair | None:
 
 
 def _groups(region: Region, parameters: Parameters) -> list[str]:
-    ids = parameters.texts("SecurityGroupId")
-    if named := _interface(parameters).texts("SecurityGroupId"):
-        if ids or "SecurityGroup" in parameters:
-            message = "Network interfaces and an instance-level security groups may not be specified on the same request"
-            raise Refused("InvalidParameterCombination", message)
-        ids = named
+    ids = parameters.texts("SecurityGroupId") + _interface(parameters).texts("SecurityGroupId")
     for each in ids:
         if each not in region.groups:
             raise Refused("InvalidGroup.NotFound", f"The security group '{each}' does not exist")
