@@ -6,6 +6,7 @@ OgcError
 │   ├── WrongAccount              the credentials are of another account than the nodes: ``.ours .theirs``
 │   └── KeyFileError              an SSH key file is missing, unreadable, encrypted or malformed
 ├── SpecError                     the spec has problems: ``.problems`` holds all of them
+├── HandoverError                 a fleet's file is not fit to be taken over: ``.problems`` holds what is wrong
 ├── ScriptsError                  a script folder is missing, unreadable or empty of sense
 ├── TemplateError                 a template did not render: ``.script`` and ``.line``
 ├── StoreError                    the database
@@ -19,6 +20,7 @@ OgcError
 │   ├── AmbiguousNode             a part of a name that several nodes have
 │   ├── NothingMatched            no node has what was asked for: a layout, a tag, a state
 │   ├── NotRunning                the node is not in a state for what was asked
+│   ├── UnfitRecord               a node's row holds what other programs would misread: ``.node .field``
 │   ├── StaleNode                 somebody else moved the node on in the meantime
 │   ├── NodeBusy                  another process works on the node: ``.holder .claimed_for .since``
 │   └── ClaimLost                 another process took the node over from this one
@@ -57,6 +59,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+
+HANDOVER_TOLD = 20
+"""Problems of a fleet's file that fit on a screen; whoever writes one by hand mends the first ones first."""
 
 
 class OgcError(Exception):
@@ -125,6 +130,19 @@ class SpecError(OgcError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class HandoverError(OgcError):
+    """A fleet's file is not what ``export-env`` writes, and nothing of it was taken over.
+
+    ``problems`` are in the order of the file, each with the way to the value: ``nodes[3].name``.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        more = len(self.problems) - HANDOVER_TOLD
+        told = [*map(str, self.problems[:HANDOVER_TOLD]), *([f"and {more} more problems"] if more > 0 else [])]
+        super().__init__("\n".join([*told, "nothing was taken over; let its writer export the fleet again"]))
 
 
 class ScriptsError(OgcError):
@@ -222,6 +240,21 @@ class NotRunning(StoreError):
     def __init__(self, node: str, state: str, advice: str = "`ogc ls` shows why") -> None:
         self.node = node
         super().__init__(f"{node}: is {state}, not running; {advice}")
+
+
+class UnfitRecord(StoreError):
+    """A node's row holds what would mean something else to the file system or to another program.
+
+    ``node`` is the row's name, shortened and without control characters; ``field`` is the row's column.
+    """
+
+    def __init__(self, node_id: int, node: str, field: str, reason: str) -> None:
+        self.node = node
+        self.field = field
+        super().__init__(
+            f"node {node_id}, {node}: its {field} on record {reason}; nothing was written or run. If no machine of"
+            f" yours is behind the row, `ogc rm {node_id} --only-db` forgets it"
+        )
 
 
 class StaleNode(StoreError):

@@ -13,6 +13,7 @@ import anyio
 from ogc_async.actions.context import ARTIFACTS, AT_ONCE, Context, Terms
 from ogc_async.actions.crew import open_crew
 from ogc_async.actions.fleet import Fleet
+from ogc_async.actions.folders import node_folder
 from ogc_async.actions.record import LOST, WRITTEN, Record
 from ogc_async.deploy.files import read_files
 from ogc_async.deploy.run import RECORD_TIMEOUT_S
@@ -85,11 +86,12 @@ async def _pull(
             patterns = wanted(fleet, node)
             if not patterns:
                 return ()
+            target = node_folder(folder, node)
             timeout_s = fleet.layout_of(node).timeouts.transfer or context.settings.ogc_transfer_timeout_s
             async with fleet.session(node) as session:
 
                 async def copy() -> Sequence[Path]:
-                    files = await pull(session, patterns, folder / node.name, timeout_s=timeout_s)
+                    files = await pull(session, patterns, target, timeout_s=timeout_s)
                     fetched[node.id] = tuple(files)
                     return files
 

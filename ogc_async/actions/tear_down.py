@@ -11,6 +11,7 @@ import anyio
 from ogc_async.actions.claims import Claim, claiming
 from ogc_async.actions.context import ARTIFACTS, AT_ONCE, Context, Terms, failure, is_served
 from ogc_async.actions.fleet import Fleet
+from ogc_async.actions.folders import node_folder
 from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
 from ogc_async.actions.transitions import Ledger, move
@@ -165,9 +166,9 @@ class _Teardown:
             await scripting.see_everyone(scripting.folders_of(due))
 
             async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
-                return await scripting.say_goodbye(node, session, ARTIFACTS / node.name)
+                return await scripting.say_goodbye(node, session, node_folder(ARTIFACTS, node))
 
-            results = await fleet.run(due, work)
+            results = await fleet.run(due, work, check=lambda node: node_folder(ARTIFACTS, node))
         for node, result in zip(due, results, strict=True):
             if not result:
                 self.failures[node.id] = failure(node, result.error or _script_failed(node, result.steps))

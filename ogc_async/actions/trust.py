@@ -10,6 +10,7 @@ import anyio
 from ogc_async.actions.context import Context
 from ogc_async.db.nodes import find_nodes, get_nodes
 from ogc_async.errors import HostKeyChanged, ProviderError, SettingsError
+from ogc_async.plan import rows
 from ogc_async.providers.base import PublishesHostKeys
 from ogc_async.ssh.connection import Session
 from ogc_async.ssh.hostkeys import fingerprint, known_hosts_line
@@ -71,15 +72,19 @@ async def known_hosts_of(node_ids: Sequence[int] | None, context: Context) -> st
     """A line for each address of each node whose host key is on record; without ids, of every node that runs.
 
     The key is the node's, not its address's: a machine that is gone has no line, and its address may be another's.
+    Raises ``UnfitRecord`` where a row would write a line that means something else.
     """
     running = {NodeState.RUNNING}
     nodes = await (
         find_nodes(context.engine, states=running) if node_ids is None else get_nodes(context.engine, node_ids)
     )
+    pinned = [node for node in nodes if node.host_key is not None and node.state in running]
+    for node in pinned:
+        rows.check(node, "public_ip", "private_ip", "ssh_port", "host_key")
     lines = [
         known_hosts_line(address, node.ssh_port, node.host_key)
-        for node in nodes
-        if node.host_key is not None and node.state in running
+        for node in pinned
+        if node.host_key is not None
         for address in dict.fromkeys((node.public_ip, node.private_ip))
         if address is not None
     ]

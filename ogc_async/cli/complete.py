@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
 from contextlib import suppress
 
 from ogc_async import actions
@@ -39,7 +41,7 @@ def script(shell: str) -> str:
 
 def node_names(incomplete: str) -> list[str]:
     """Names of live nodes that begin so."""
-    return [node.name for node in _nodes() if node.name.startswith(incomplete)]
+    return _fit((node.name for node in _nodes()), incomplete)
 
 
 def layout_names(incomplete: str) -> list[str]:
@@ -47,12 +49,17 @@ def layout_names(incomplete: str) -> list[str]:
     names = {node.layout for node in _nodes()}
     with suppress(OgcError):
         names |= {layout.name for layout in SpecLoader.load().layouts}
-    return sorted(name for name in names if name.startswith(incomplete))
+    return sorted(_fit(names, incomplete))
 
 
 def tags(incomplete: str) -> list[str]:
     """Tags of live nodes that begin so."""
-    return sorted({tag for node in _nodes() for tag in node.tags if tag.startswith(incomplete)})
+    return sorted(_fit({tag for node in _nodes() for tag in node.tags}, incomplete))
+
+
+def _fit(words: Iterable[str], incomplete: str) -> list[str]:
+    """Those that begin so, but for any that a shell would read as more than a word: it inserts them as they are."""
+    return [word for word in words if word.startswith(incomplete) and shlex.quote(word) == word]
 
 
 def _nodes() -> list[NodeSnapshot]:

@@ -12,10 +12,12 @@ from platformdirs import user_data_path
 
 from ogc_async import actions
 from ogc_async.actions.context import default_app
-from ogc_async.cli.openssh import config_block, key_file, known_hosts, ssh_command, with_block
+from ogc_async.cli.openssh import config_block, is_fit, key_file, known_hosts, ssh_command, with_block
 from ogc_async.cli.select import Selection, find_nodes, select_nodes
 from ogc_async.cli.voice import line, out
 from ogc_async.errors import AmbiguousNode, NothingMatched, SettingsError
+from ogc_async.plan import rows
+from ogc_async.spec.wording import shown
 from ogc_async.types import NodeSnapshot, NodeState
 
 RUNNING = frozenset({NodeState.RUNNING})
@@ -24,6 +26,7 @@ RUNNING = frozenset({NodeState.RUNNING})
 def ssh(word: str, words: Sequence[str]) -> int:
     """Become ``ssh`` to the node; a node that nobody has met yet is met first, so that its key is pinned."""
     node = _the_one(word)
+    rows.check(node, *rows.RULES)
     if node.host_key is None:
         actions.exec(node.id, "true")
         node = _the_one(str(node.id))
@@ -31,8 +34,9 @@ def ssh(word: str, words: Sequence[str]) -> int:
     if program is None:
         raise SettingsError("the program ssh is not installed; on Debian: apt install openssh-client")
     if not key_file(node).is_file():
-        raise SettingsError(f"{node.name}: its private key {key_file(node)} is not here")
-    trusted = _write_known_hosts(actions.nodes(states=RUNNING))
+        raise SettingsError(f"{node.name}: its private key {shown(str(key_file(node)))} is not here")
+    # Another node's row that is not fit for the file stands in nobody's way: its own `ogc ssh` says so.
+    trusted = _write_known_hosts([each for each in actions.nodes(states=RUNNING) if is_fit(each)])
     out.file.flush()
     os.execv(program, ssh_command(node, trusted, words))  # noqa: S606  # its exit code and signals become ours
 
@@ -42,7 +46,10 @@ def ssh_config(chosen: Selection, write: Path | None) -> int:
     nodes = find_nodes(chosen, RUNNING)
     if not nodes:
         raise NothingMatched("no node is running; `ogc ls` lists the nodes on record")
-    block = config_block(nodes, _write_known_hosts(nodes if chosen.is_empty else actions.nodes(states=RUNNING)))
+    trusted = _known_hosts_file()
+    block = config_block(nodes, trusted)
+    running = nodes if chosen.is_empty else actions.nodes(states=RUNNING)
+    _write_known_hosts([each for each in running if is_fit(each)])
     if write is None:
         out.print(block, end="", markup=False)
         return 0
@@ -61,10 +68,14 @@ def _the_one(word: str) -> NodeSnapshot:
 
 def _write_known_hosts(nodes: Sequence[NodeSnapshot]) -> Path:
     """Every node's pinned key, where OpenSSH reads it again long after this program has ended."""
-    folder = default_app().settings.ogc_data_dir or user_data_path("ogc", appauthor=False)
-    path = folder.absolute() / "known_hosts"
+    path = _known_hosts_file()
     _replace(path, known_hosts(nodes))
     return path
+
+
+def _known_hosts_file() -> Path:
+    folder = default_app().settings.ogc_data_dir or user_data_path("ogc", appauthor=False)
+    return folder.absolute() / "known_hosts"
 
 
 def _replace(path: Path, text: str) -> None:

@@ -17,9 +17,14 @@ _LEGAL = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 def node_name(layout: str, suffix: str) -> str:
     """``ogc-{layout}-{suffix}``: a name that is legal in every cloud and as a host name (RFC 1035, 63 characters)."""
     name = f"ogc-{layout}-{suffix}"
-    if not _LEGAL.fullmatch(name):
+    if not is_node_name(name):
         raise ValueError(f"{name!r} is no legal node name: lowercase letters, digits and '-', 63 characters at most")
     return name
+
+
+def is_node_name(name: str) -> bool:
+    """Legal in every cloud, as a host name, and as the name of a folder: RFC 1035, 63 characters."""
+    return _LEGAL.fullmatch(name) is not None
 
 
 def new_suffixes(count: int, taken: Collection[str] = (), rng: random.Random | None = None) -> list[str]:

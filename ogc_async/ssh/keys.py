@@ -43,6 +43,14 @@ def public_line(key: asyncssh.SSHKey) -> str:
     return " ".join(key.export_public_key().decode().split()[:2])
 
 
+def is_public_line(line: str) -> bool:
+    """``line`` is exactly what :func:`public_line` makes of the key in it."""
+    try:
+        return public_line(asyncssh.import_public_key(line)) == line
+    except ValueError:
+        return False
+
+
 def generate_key_pair(path: Path) -> None:
     """Make an ed25519 key at ``path`` and ``<path>.pub``, for its owner only; overwrites nothing."""
     public = path.with_name(path.name + ".pub")
@@ -61,6 +69,9 @@ def generate_key_pair(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            # A device may have no end, and a pipe no writer.
+            raise KeyFileError(path, "is not a regular file; name the key file itself")
         return path.read_bytes()
     except FileNotFoundError:
         raise KeyFileError(path, "does not exist; make one with: ssh-keygen -t ed25519 -N ''") from None
