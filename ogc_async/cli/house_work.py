@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -9,12 +11,13 @@ from ogc_async import actions, db
 from ogc_async.actions.context import connected_engine, default_app
 from ogc_async.aio.blocking import blocking
 from ogc_async.cli import report
-from ogc_async.cli.handover import Handover, hand_over, rows_of, take_in
+from ogc_async.cli.handover import Handover, hand_over, rows_of
+from ogc_async.cli.intake import name_of, read_file, take_in
 from ogc_async.cli.voice import answer, complain, line
 from ogc_async.db.handover import take_over
 from ogc_async.db.schema import prepare
 from ogc_async.db.users import current_user
-from ogc_async.errors import SettingsError, StaleNode
+from ogc_async.errors import HANDOVER_TOLD, HandoverError, SettingsError, StaleNode, StoreError
 from ogc_async.types import LIVE, UserSnapshot
 
 WARNING = (
@@ -38,17 +41,18 @@ def export_env(file: Path) -> int:
     if held:
         raise StaleNode(f"a process works on {len(held)} nodes, {held[0].name} among them; try again when it has ended")
     text = hand_over(_user(), nodes, app.settings, Path.cwd())
+    document = _readable_again(text)
     if str(file) == "-":
         sys.stdout.write(text)
         return 0
     try:
-        file.write_text(text, encoding="utf-8")
+        _write_for_owner(file, text)
     except OSError as error:
         raise SettingsError(f"{file}: can not be written: {error.strerror}") from None
-    needs = list(Handover.model_validate_json(text).needs)
+    needs = list(document.needs)
 
     def shown() -> None:
-        line(f"{file}: {len(nodes)} nodes, and no secret")
+        line(f"{file}: {len(nodes)} nodes, and no secret; addresses and names are in it, so only you may read it")
         for need in needs:
             line(f"its next keeper needs {need}")
         complain(WARNING, "yellow")
@@ -58,18 +62,14 @@ def export_env(file: Path) -> int:
 
 def import_env(file: Path, key: Path | None) -> int:
     """Put a fleet on record here."""
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file}: can not be read: {getattr(error, 'strerror', None) or error}") from None
-    document = take_in(text, str(file), Path.cwd(), key)
+    document = take_in(read_file(file), name_of(file), Path.cwd(), key)
     engine = connected_engine(default_app())
     prepare(engine)
     owner = document.user
     names = blocking(_take_over_async)(UserSnapshot(0, owner.name, owner.slug, owner.scope), document)
     chosen = set(names)
     nodes = [node for node in actions.nodes(states=LIVE) if node.name in chosen]
-    needs = [*_settings_that_differ(document), *document.needs]
+    needs = [*_settings_that_differ(document), *document.needs, *_shared_variables(document)]
 
     def shown() -> None:
         line(f"{len(names)} of {len(document.nodes)} nodes taken over from {owner.name}; the others were on record")
@@ -90,6 +90,30 @@ def _user() -> UserSnapshot:
         return await current_user(connected_engine(default_app()))
 
     return blocking(read_async)()
+
+
+def _readable_again(text: str) -> Handover:
+    """What was written, as the next keeper will read it. Raises ``StoreError`` where import-env would refuse it."""
+    try:
+        return take_in(text.encode("utf-8", "surrogatepass"), "", Path.cwd(), None)
+    except HandoverError as error:
+        told = "\n".join(map(str, error.problems[:HANDOVER_TOLD]))
+        raise StoreError(f"import-env would refuse the file, and nothing was written:\n{told}") from None
+
+
+def _write_for_owner(file: Path, text: str) -> None:
+    """Write a file that nobody else on this machine may read, also where an older one could be read by all."""
+    made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(made, "w", encoding="utf-8") as to:
+        if stat.S_ISREG(os.fstat(to.fileno()).st_mode):
+            os.fchmod(to.fileno(), 0o600)
+        to.write(text)
+
+
+def _shared_variables(document: Handover) -> list[str]:
+    """What the layouts' scripts will see of the new keeper's environment, told before any of them runs."""
+    names = sorted({name for node in document.nodes for name in node.spec.env})
+    return [f"{name} in the environment, which is sent to the nodes" for name in names]
 
 
 def _settings_that_differ(document: Handover) -> list[str]:

@@ -17,6 +17,7 @@ from ogc_async.cli.invocation import (
 )
 from ogc_async.errors import (
     AmbiguousNode,
+    HandoverError,
     NotConfirmed,
     NothingMatched,
     NotRunning,
@@ -59,11 +60,22 @@ def error_document(error: BaseException) -> dict[str, object]:
 def error_json(error: BaseException) -> dict[str, object]:
     """An error's kind and message, and what else it says of itself."""
     told: dict[str, object] = {"type": _kind(error), "message": message_of(error)}
-    for name in ("node", "holder", "claimed_for", "since", "provider", "operation", "code", "request_id", "retryable"):
+    for name in (
+        "node",
+        "field",
+        "holder",
+        "claimed_for",
+        "since",
+        "provider",
+        "operation",
+        "code",
+        "request_id",
+        "retryable",
+    ):
         if isinstance(error, OgcError) and hasattr(error, name):
             value = getattr(error, name)
             told[name] = value.isoformat() if isinstance(value, datetime) else value
-    if isinstance(error, SpecError):
+    if isinstance(error, SpecError | HandoverError):
         told["problems"] = [
             {"where": each.where, "message": each.message, "file": each.file, "line": each.line, "column": each.column}
             for each in error.problems

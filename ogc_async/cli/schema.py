@@ -69,6 +69,7 @@ DEFS: Schema = {
         {"type": TEXT, "message": TEXT},
         {
             "node": TEXT,
+            "field": TEXT,
             "holder": TEXT,
             "claimed_for": {"type": ["string", "null"]},
             "since": MAYBE_TIME,

@@ -69,6 +69,7 @@ token = matching("[A-Za-z0-9][A-Za-z0-9-]{0,63}", "a batch's token, letters, dig
 instance_id = matching(
     r"i-[0-9a-f]{1,32}|[a-z][-a-z0-9]{0,62}/[a-z][-a-z0-9]{0,62}", "an instance's id, such as i-0123abcd or zone/name"
 )
+account = matching("[A-Za-z0-9][A-Za-z0-9.:_-]{0,63}", "an account's number or a project's id")
 port = whole(1, 65535)
 
 RULES: Mapping[str, Reader] = {

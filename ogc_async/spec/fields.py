@@ -80,6 +80,8 @@ def as_text(given: object) -> str:
     written = value if isinstance(value, str) else shown(given)
     if written and not written.isprintable():
         raise Unfit(f"must be one line without control characters, not {shown(written)}")
+    if len(written) > MAX_TEXT:
+        raise Unfit(f"must be at most {MAX_TEXT} characters, not {len(written)}")
     return written
 
 

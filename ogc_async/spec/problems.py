@@ -83,7 +83,7 @@ def _missing(model: type[BaseModel], path: Keys) -> str:
 def _unknown(model: type[BaseModel], path: Keys) -> str:
     key, known = str(path[-1]), sorted(_fields(_model_at(model, path[:-1])))
     hint = did_you_mean(key, known) or f"; known here are {listed(known, last='and')}"
-    return f"unknown key {key!r}{hint}"
+    return f"unknown key {shown(key)}{hint}"
 
 
 def _model_at(model: type[BaseModel], path: Keys) -> type[BaseModel]:

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from ogc_async.spec.tree import Scalar
 
 SHOWN_CHARS = 60
+KEY_CHARS = 512
+"""A key is told whole, to be found again: the longest that a cloud carries have 256 characters."""
 
 
 def value_of(given: object) -> object:
@@ -41,7 +43,7 @@ def dotted(path: Sequence[str | int]) -> str:
     text = ""
     for part in path:
         name = str(part)
-        name = name if name and name.isprintable() else repr(name)
+        name = name if name and name.isprintable() and len(name) <= KEY_CHARS else shown(name)
         text += f"[{part}]" if isinstance(part, int) else f".{name}" if text else name
     return text
 

@@ -208,7 +208,7 @@ def test_a_failing_command_fails_the_program_and_shows_where(ogc: Ogc) -> None:
         (("rm-key-pairs",), 2, "which key pairs?"),
         (("rm-key-pairs", "nope"), 3, "nope"),
         (("import-env", "none.json"), 2, "none.json"),
-        (("import-env", "ogc.yml"), 2, "not what export-env writes"),
+        (("import-env", "no/such/folder/fleet.json"), 2, "No such file"),
     ],
 )
 def test_what_can_not_be_done_is_one_clear_message_and_its_exit_code(
@@ -220,6 +220,15 @@ def test_what_can_not_be_done_is_one_clear_message_and_its_exit_code(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_a_file_that_is_no_fleet_s_is_refused(ogc: Ogc) -> None:
+    ok(ogc("init"))
+    done = ogc("import-env", "ogc.yml")
+    assert (done.returncode, done.stdout) == (1, "")
+    said, then = done.stderr.splitlines()
+    assert said.startswith("ogc: ogc.yml: is not what export-env writes: Expecting value")
+    assert then == "nothing was taken over; let its writer export the fleet again"
 
 
 def test_a_spec_that_can_not_be_read_is_told_with_every_problem_at_its_place(ogc: Ogc, work_folder: Path) -> None:

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +21,20 @@ from tests.integration.actions.common import user_data_of
 from tests.programs import run
 
 OGC = [sys.executable, "-m", "ogc_async"]
+
+
+HOSTILE = {
+    "name": "../../../pwned",
+    "username": "u\n    ProxyCommand touch pwned",
+    "public_ip": "192.0.2.1\n    ProxyCommand touch pwned",
+    "host_key": "ssh-ed25519 AAAA\n* ssh-ed25519 AAAA",
+}
+
+
+def change_row(folder: Path, field: str, value: str) -> None:
+    """Put it on the first node's record, as nothing of this release would."""
+    with closing(sqlite3.connect(folder / "data/ogc.db")) as connection, connection:
+        connection.execute(f"UPDATE nodes SET {field} = ? WHERE id = 1", (value,))  # a field of ours
 
 
 @pytest.fixture
@@ -113,9 +129,11 @@ def test_a_host_key_is_known_before_first_contact_and_its_private_half_is_found_
 def test_a_colleague_takes_the_fleet_over_from_a_file_without_secrets(
     fleet: Ogc, ogc_environment: dict[str, str], work_folder: Path, tmp_path: Path, cloud: Cloud
 ) -> None:
+    (work_folder / "fleet.json").touch(mode=0o666)
     done = fleet("export-env", "fleet.json")
     assert done.returncode == 0, done.stderr
-    assert "fleet.json: 7 nodes, and no secret" in done.stdout
+    assert "fleet.json: 7 nodes, and no secret; addresses and names are in it, so only you may read it" in done.stdout
+    assert (work_folder / "fleet.json").stat().st_mode & 0o777 == 0o600
     text = (work_folder / "fleet.json").read_text()
     key = (work_folder / "keys/ogc_ed25519").read_text().splitlines()[1]
     for secret in (cloud.environment["AWS_SECRET_ACCESS_KEY"], cloud.environment["AWS_ACCESS_KEY_ID"], key):
@@ -142,6 +160,47 @@ def test_a_colleague_takes_the_fleet_over_from_a_file_without_secrets(
     refused = run([*OGC, "import-env", str(work_folder / "fleet.json")], env=other, cwd=tmp_path)
     assert refused.returncode == 1
     assert "this database has a user of its own, eve" in refused.stderr
+
+
+def test_a_hostile_file_changes_nothing_and_a_hostile_row_goes_nowhere(
+    ogc: Ogc, work_folder: Path, tmp_path: Path, ssh_folder: Path, ogc_environment: dict[str, str]
+) -> None:
+    path = f"{ssh_folder}{os.pathsep}{ogc_environment['PATH']}"
+    assert ogc("init").returncode == 0
+    assert ogc("launch", "web", "--no-deploy").returncode == 0
+    assert ogc("export-env", "fleet.json").returncode == 0
+    document = json.loads((work_folder / "fleet.json").read_text())
+    on_record = ogc("ls", "--json").stdout
+    files = sorted(tmp_path.rglob("*"))
+    for field, value in HOSTILE.items():
+        changed = [node | {"name": f"ogc-new-{place}"} for place, node in enumerate(document["nodes"])]
+        changed[-1][field] = value
+        (work_folder / "fleet.json").write_text(json.dumps(document | {"nodes": changed}))
+        done = ogc("import-env", "fleet.json")
+        assert (done.returncode, done.stdout) == (1, ""), done.stderr
+        assert f"nodes[{len(changed) - 1}].{field}: must be " in done.stderr
+    assert ogc("ls", "--json").stdout == on_record
+
+    # As a release without these rules took it in.
+    for field, value in HOSTILE.items():
+        change_row(tmp_path, field, value)
+        for words in (("ssh", "1", "true"), ("ssh-config",), ("ssh-config", "--write", "config")):
+            done = ogc(*words, PATH=path)
+            assert (done.returncode, done.stdout) == (1, ""), (words, done.stdout, done.stderr)
+            assert f"its {field} on record must be " in done.stderr
+        assert ogc("ssh", "2", "true", PATH=path).returncode == 0
+        change_row(tmp_path, field, document["nodes"][0][field])
+    change_row(tmp_path, "name", HOSTILE["name"])
+    for words in (("pull-files", "x", "--all", "--into", "pulled"), ("rm", "1", "--yes")):
+        if words[0] == "rm":
+            change_row(
+                tmp_path, "spec", json.dumps(document["nodes"][0]["spec"] | {"artifacts": ["x"], "scripts": None})
+            )
+        done = ogc(*words)
+        assert done.returncode == 1
+        assert "its name on record must be a node's name" in done.stdout + done.stderr
+    assert [each for each in sorted(tmp_path.rglob("*")) if each not in files and "data" not in each.parts] == []
+    assert ogc("rm-all", "--yes", "--force").returncode == 0
 
 
 def test_a_secret_in_a_row_is_not_handed_over(ogc: Ogc, work_folder: Path, cloud: Cloud) -> None:
