@@ -207,8 +207,8 @@ def test_a_secret_in_a_row_is_not_handed_over(ogc: Ogc, work_folder: Path, cloud
     assert ogc("init").returncode == 0
     spec = work_folder / "ogc.yml"
     secret = cloud.environment["AWS_SECRET_ACCESS_KEY"]
-    spec.write_text(spec.read_text().replace("    scale: 3\n", f"    scale: 3\n    labels: {{note: {secret}}}\n"))
-    assert ogc("launch", "worker", "--no-deploy").returncode == 0
+    spec.write_text(spec.read_text().replace("    scale: 4\n", f"    scale: 4\n    labels: {{note: {secret}}}\n"))
+    assert ogc("launch", "web", "--no-deploy").returncode == 0
     done = ogc("export-env", "fleet.json")
     assert (done.returncode, done.stdout) == (1, "")
     assert "AWS_SECRET_ACCESS_KEY stands in a node's row" in done.stderr
