@@ -10,7 +10,7 @@ from ogc_async.actions.transitions import Ledger, begin_launch
 from ogc_async.actions.watch import describe_request
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.db.moves import record_instances
-from ogc_async.errors import OutcomeUnknown, ProviderError, Throttled
+from ogc_async.errors import OutcomeUnknown, ProviderError, Throttled, TokenSpent
 from ogc_async.plan import Batch, find_instances, launch_request, offers
 from ogc_async.ssh.hostkeys import new_host_key
 from ogc_async.types import (
@@ -112,5 +112,8 @@ class SharedBatch:
 
 
 def is_certain(error: ProviderError) -> bool:
-    """No machine came of the refused launch: a throttled call was not carried out, a lost one may have been."""
-    return isinstance(error, Throttled) or not (error.retryable or isinstance(error, OutcomeUnknown))
+    """No machine came of the refused launch: a throttled call was not carried out, a lost one may have been.
+
+    A token that was used before may have been used by a call of which nobody heard.
+    """
+    return isinstance(error, Throttled) or not (error.retryable or isinstance(error, (OutcomeUnknown, TokenSpent)))

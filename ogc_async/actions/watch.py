@@ -107,13 +107,16 @@ class Watch:
         if not waiting:
             return
         nodes = [waiter.node for waiter in waiting.values()]
+        # Whose time is over is decided before the question, which is another one then.
+        over = self._over(waiting)
+        request = describe_request(nodes, owner=self._owner, scope=self._scope)
         try:
-            seen = await self._provider.describe(self._request(waiting.values()))
+            seen = await self._provider.describe(replace(request, is_patient=not over))
         except ProviderError as error:
             self._refusals += not error.retryable
             is_over = self._refusals >= REFUSALS
             unknown = {node_id: self._unseen(waiter.node, error) for node_id, waiter in waiting.items()}
-            self._answer(waiting, unknown if is_over else {}, unknown)
+            self._answer(waiting, unknown if is_over else {node_id: unknown[node_id] for node_id in over})
             return
         self._refusals = 0
         found = find_instances(nodes, seen)
@@ -126,17 +129,17 @@ class Watch:
         except OgcError as error:
             done = dict.fromkeys(done, error)
         late = {
-            node_id: self._late(waiter.node) if node_id in found else self._unseen(waiter.node, None)
-            for node_id, waiter in waiting.items()
+            node_id: self._late(waiting[node_id].node)
+            if node_id in found
+            else self._unseen(waiting[node_id].node, None)
+            for node_id in over
         }
-        self._answer(waiting, done, late)
+        self._answer(waiting, late | done)
 
-    def _request(self, waiters: Iterable[_Waiter]) -> DescribeRequest:
-        """Whoever hears that time is over hears whether the machine still boots, which costs a longer reply."""
-        waiters = list(waiters)
+    def _over(self, waiting: Mapping[int, _Waiter]) -> list[int]:
+        """Who has waited for long enough."""
         now = asyncio.get_running_loop().time()
-        request = describe_request([each.node for each in waiters], owner=self._owner, scope=self._scope)
-        return replace(request, is_patient=all(now <= each.deadline for each in waiters))
+        return [node_id for node_id, waiter in waiting.items() if now > waiter.deadline]
 
     def _late(self, node: NodeSnapshot) -> OgcError:
         return DeadlineExceeded(
@@ -155,22 +158,11 @@ class Watch:
             code=error.code if error is not None else "",
         )
 
-    def _answer(
-        self,
-        waiting: Mapping[int, _Waiter],
-        done: Mapping[int, Instance | OgcError],
-        late: Mapping[int, OgcError],
-    ) -> None:
-        """``late`` is what those hear whose time is over."""
-        now = asyncio.get_running_loop().time()
-        for node_id, waiter in waiting.items():
-            verdict = done.get(node_id)
-            if verdict is None and now > waiter.deadline:
-                verdict = late[node_id]
-            if verdict is not None:
-                self._waiters.pop(node_id, None)
-                if not waiter.answer.done():
-                    waiter.answer.set_result(verdict)
+    def _answer(self, waiting: Mapping[int, _Waiter], done: Mapping[int, Instance | OgcError]) -> None:
+        for node_id, verdict in done.items():
+            self._waiters.pop(node_id, None)
+            if not waiting[node_id].answer.done():
+                waiting[node_id].answer.set_result(verdict)
 
 
 @asynccontextmanager
