@@ -125,8 +125,8 @@ class _Sync:
         machines = {node_id: each for node_id, each in self.world.instances().items() if node_id in nodes}
         resumed = {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.RESUME)}
         await resume(self._ledger(), [nodes[node_id] for node_id in resumed], resumed)
-        moved = {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.READDRESS)}
-        await record_instances(self.context.engine, moved, self.claim.hold)
+        if moved := {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.READDRESS)}:
+            await record_instances(self.context.engine, moved, self.claim.hold)
         async with anyio.create_task_group() as group:
             for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
                 group.start_soon(self._guarded, self._reap, place, changes)

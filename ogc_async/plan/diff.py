@@ -143,7 +143,7 @@ def _recovery(world: World, node: NodeSnapshot, instance: Instance | None) -> Ch
 def _as_shown(node: NodeSnapshot, instance: Instance) -> Change | None:
     match node.state:
         case NodeState.RUNNING if instance.state in STILL:
-            return _change(ChangeKind.HALT, node, instance, f"{instance.id} is {instance.state}")
+            return _change(ChangeKind.HALT, node, instance, f"{instance.id} was stopped")
         case NodeState.RUNNING if instance.state is InstanceState.RUNNING and _has_moved(node, instance):
             return _change(ChangeKind.READDRESS, node, instance, f"now {instance.public_ip or instance.private_ip}")
         case NodeState.STOPPED if instance.state is InstanceState.RUNNING:
