@@ -33,6 +33,7 @@ from ogc_async.errors import (
     OutcomeUnknown,
     ProviderError,
     StaleNode,
+    StoreError,
 )
 from ogc_async.plan import next_offer, offers
 from ogc_async.providers.base import Provider
@@ -163,13 +164,24 @@ class _Launch:
             for part in parts
             if not part.up and all(self._is_refused(node_id) for node_id in part.node_ids)
         }
-        for error in await release_layouts(failed, self.context):
-            log.warning("left behind by a launch that failed: %s", error)
+        leftovers: list[OgcError] = []
+        try:
+            leftovers = await release_layouts(failed, self.context, tries=1)
+        except StoreError as error:
+            # Other layouts' nodes came up, and their launch is not undone for this.
+            leftovers = [error]
+        for each in leftovers:
+            log.warning("left behind by a launch that failed, for `ogc sync` or `ogc rm-all` to remove: %s", each)
 
     def _is_refused(self, node_id: int) -> bool:
         """A cloud that does not answer is not asked for more."""
         failed = self.failures.get(node_id)
         return failed is not None and isinstance(failed.error, ProviderError) and is_certain(failed.error)
+
+    def _is_unknown(self, node_id: int) -> bool:
+        """It may have a machine for all that is known."""
+        failed = self.failures.get(node_id)
+        return failed is not None and isinstance(failed.error, ProviderError) and not is_certain(failed.error)
 
     def result(self, parts: Sequence[Part]) -> LaunchResult:
         """The answer, in the layouts' order."""
@@ -314,10 +326,13 @@ class _Launch:
         if len(part.up) >= part.wanted:
             surplus = [*part.up[part.wanted :], *rest]
             part.up = part.up[: part.wanted]
-            for node_id in part.node_ids:
-                self.failures.pop(node_id, None)
-            nodes = await get_nodes(self.context.engine, surplus)
+            unknown = [node_id for node_id in part.node_ids if self._is_unknown(node_id)]
+            nodes = await get_nodes(self.context.engine, [*surplus, *unknown])
             await self._give_back(part, nodes, "a spare that was not needed")
+            # Of a launch that nobody heard of there is nothing to give back yet, and that is told.
+            unheard = {node.id for node in nodes if node.id in unknown and node.instance_id is None}
+            for node_id in set(part.node_ids) - unheard:
+                self.failures.pop(node_id, None)
         elif rest:
             self.pending += rest
 

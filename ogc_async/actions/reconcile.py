@@ -118,10 +118,10 @@ class _Sync:
 
     async def recover(self) -> None:
         """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
-        nodes = {node.id: node for node in self.world.nodes}
+        nodes = {node.id: node for node in (*self.world.nodes, *self.world.lost)}
         await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, UNBOOTED)
         await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING, NodeState.STOPPED})
-        await self._move(nodes, ChangeKind.HALT, NodeState.STOPPED, {NodeState.RUNNING})
+        await self._move(nodes, ChangeKind.HALT, NodeState.STOPPED, {NodeState.RUNNING, NodeState.LOST})
         machines = {node_id: each for node_id, each in self.world.instances().items() if node_id in nodes}
         resumed = {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.RESUME)}
         await resume(self._ledger(), [nodes[node_id] for node_id in resumed], resumed)

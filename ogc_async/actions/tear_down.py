@@ -94,8 +94,13 @@ async def release_emptied(context: Context) -> list[OgcError]:
     return await release_layouts(emptied, context)
 
 
-async def release_layouts(layouts: Collection[Firewall], context: Context) -> list[OgcError]:
-    """Remove firewalls and key pairs of these layouts, where no node of theirs is live; what could not be removed."""
+async def release_layouts(
+    layouts: Collection[Firewall], context: Context, *, tries: int = RELEASE_TRIES
+) -> list[OgcError]:
+    """Remove firewalls and key pairs of these layouts, where no node of theirs is live; what could not be removed.
+
+    What is in use is tried again, ``tries`` times in all.
+    """
     if not layouts:
         return []
     in_use = {_firewall_of(node) for node in await find_nodes(context.engine, states=LIVE)}
@@ -103,7 +108,7 @@ async def release_layouts(layouts: Collection[Firewall], context: Context) -> li
     leftovers: list[OgcError] = []
 
     async def release(firewall: Firewall) -> None:
-        if (error := await _release(firewall, context)) is not None:
+        if (error := await _release(firewall, context, tries)) is not None:
             leftovers.append(error)
 
     async with anyio.create_task_group() as group:
@@ -343,14 +348,14 @@ class _Teardown:
         return Ledger.of(self.context, self.claim.hold)
 
 
-async def _release(firewall: Firewall, context: Context) -> OgcError | None:
+async def _release(firewall: Firewall, context: Context, tries: int) -> OgcError | None:
     provider_name, region, layout = firewall
-    for attempt in range(RELEASE_TRIES):
+    for attempt in range(tries):
         try:
             provider = context.providers.get(provider_name, region)
             await provider.release(layout, owner=context.user.slug, scope=context.user.scope)
         except ResourceInUse as error:
-            if attempt == RELEASE_TRIES - 1:
+            if attempt == tries - 1:
                 return error
             await anyio.sleep(min(0.5 * 2**attempt, 8))
         except OgcError as error:

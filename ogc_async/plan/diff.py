@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -108,7 +108,7 @@ def find_changes(world: World, layouts: Iterable[Layout] = (), regions: Mapping[
     verdicts = [_recovery(world, node, found.get(node.id)) for node in world.nodes if not node.is_held(world.now)]
     revived = [(node, found[node.id]) for node in world.lost if node.id in found]
     changes = [each for each in verdicts if isinstance(each, Change)]
-    changes += [_change(ChangeKind.ADOPT, node, machine, "its machine is there after all") for node, machine in revived]
+    changes += [_revival(node, machine) for node, machine in revived]
     changes += _leaks(world, found)
     doubts = [each for each in verdicts if isinstance(each, Doubt)]
     gone = {change.node_id for change in changes if change.kind in ENDING}
@@ -152,6 +152,13 @@ def _as_shown(node: NodeSnapshot, instance: Instance) -> Change | None:
             return None
         case _:
             return _change(ChangeKind.ADOPT, node, instance)
+
+
+def _revival(node: NodeSnapshot, instance: Instance) -> Change:
+    """A lost node's machine is there after all."""
+    if instance.state in STILL:
+        return _change(ChangeKind.HALT, node, instance, f"{instance.id} is there after all, and was stopped")
+    return _change(ChangeKind.ADOPT, node, instance, f"{instance.id} is there after all")
 
 
 def _as_absent(world: World, node: NodeSnapshot, account: str | None) -> Change | Doubt:
@@ -198,7 +205,7 @@ def _leaks(world: World, found: Mapping[int, Instance]) -> list[Change]:
 
 
 def _scaling(
-    layout: Layout, region: str, staying: Sequence[NodeSnapshot], now: datetime, doubtful_ids: Collection[int]
+    layout: Layout, region: str, staying: Sequence[NodeSnapshot], now: datetime, doubtful_ids: Set[int]
 ) -> list[Change]:
     mine = sorted((node for node in staying if node.layout == layout.name), key=lambda node: node.id)
     missing = layout.scale - len(mine)
@@ -206,10 +213,11 @@ def _scaling(
         reason = f"scale {layout.scale}, {len(mine)} there"
         add = Change(kind=ChangeKind.ADD, layout=layout.name, provider=layout.provider, region=region, reason=reason)
         return [add] * missing
-    # The youngest go first; what somebody works on stays, and what nothing is known of.
+    # The youngest go first; what somebody works on stays. What nothing is known of neither goes nor makes others go.
     free = [node for node in mine if not node.is_held(now) and node.id not in doubtful_ids]
     reason = f"scale {layout.scale}, {len(mine)} there"
-    return [_change(ChangeKind.REMOVE, node, None, reason) for node in free[missing:]]
+    surplus = len(mine) - len(doubtful_ids & {node.id for node in mine}) - layout.scale
+    return [_change(ChangeKind.REMOVE, node, None, reason) for node in free[max(len(free) - surplus, 0) :]]
 
 
 def _change(kind: ChangeKind, node: NodeSnapshot, instance: Instance | None, reason: str = "") -> Change:

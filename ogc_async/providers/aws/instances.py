@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ from ogc_async.providers.aws.userdata import user_data
 from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
 from ogc_async.types.carried import EC2, packed
 from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE
+
+log = logging.getLogger(__name__)
 
 PAGE = 1000
 """Instances a page, the most there is: long pages are parsed on a thread, and fewer are calls saved."""
@@ -97,6 +100,11 @@ class Instances:
         batches = list(chunks(list(dict.fromkeys(instance_ids)), LOOK_UP_BATCH))
         answers = await gather_bounded(self._look_up, batches, limit=CALLS_AT_ONCE, catch=ProviderError)
         merged = {key: value for part in all_or_raise(answers) for key, value in part.items()}
+        missing = [key for key, each in merged.items() if _is_missing(each) and not self._is_young(key)]
+        statuses = await gather_bounded(
+            self._statuses, list(chunks(missing, LOOK_UP_BATCH)), limit=CALLS_AT_ONCE, catch=ProviderError
+        )
+        merged |= {key: value for part in all_or_raise(statuses) for key, value in part.items()}
         return {key: self._gone(key, each) if _is_missing(each) else each for key, each in merged.items()}
 
     async def list_owned(self, owner: str) -> list[Instance]:
@@ -158,6 +166,27 @@ class Instances:
         shown = {each.id: each for reservation in reply["Reservations"] for each in self._read(reservation)}
         # EC2 shows each machine that it was asked for by its id, or refuses the call.
         return {each: shown.get(each) or unreadable("DescribeInstances", f"nothing about {each}") for each in ids}
+
+    async def _statuses(self, ids: Sequence[str]) -> dict[str, Answer]:
+        """A second operation's word on machines that DescribeInstances does not know.
+
+        Credentials that may not ask for it are left with the first one's.
+        """
+        try:
+            reply = await self._client.call("DescribeInstanceStatus", InstanceIds=list(ids), IncludeAllInstances=True)
+        except ProviderError as error:
+            if error.code == "UnauthorizedOperation":
+                log.warning("what DescribeInstances says of %d machines could not be confirmed: %s", len(ids), error)
+                return {}
+            if not is_bad_instance(error):
+                return dict.fromkeys(ids, error)
+            return await self._around_bad(ids, error, self._statuses)
+        shown = {each["InstanceId"] for each in reply["InstanceStatuses"]}
+        told = dict.fromkeys(shown, "does not know it, though DescribeInstanceStatus does")
+        return {
+            each: unreadable("DescribeInstances", f"{each}: {told.get(each, 'nothing about its status')}")
+            for each in ids
+        }
 
     async def _terminate(self, ids: Sequence[str]) -> dict[str, Answer]:
         try:

@@ -26,6 +26,7 @@ REQUESTS: Mapping[str, TokenBucket] = {
     "TerminateInstances": TokenBucket(100, 5),
     "CreateTags": TokenBucket(100, 10),
     "DescribeInstances": DESCRIBE,
+    "DescribeInstanceStatus": DESCRIBE,
     "DescribeImages": DESCRIBE,
     "DescribeKeyPairs": DESCRIBE,
     "DescribeSecurityGroups": DESCRIBE,

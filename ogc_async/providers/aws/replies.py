@@ -20,6 +20,7 @@ LISTS: Mapping[str, _List] = {
     # Never fewer than MinCount, which is 1: where there is room for none, EC2 says so by an error.
     "RunInstances": _List("Instances", ("InstanceId", "State.Name"), least=1),
     "DescribeInstances": _List("Reservations", ("Instances",)),
+    "DescribeInstanceStatus": _List("InstanceStatuses", ("InstanceId", "InstanceState.Name")),
     "TerminateInstances": _List("TerminatingInstances", ("InstanceId", "CurrentState.Name")),
     "DescribeImages": _List("Images", ("ImageId",)),
     "DescribeKeyPairs": _List("KeyPairs", ("KeyName",)),

@@ -180,6 +180,22 @@ def test_a_lost_node_whose_machine_is_there_takes_it_back() -> None:
     assert shown(plan) == [(ChangeKind.ADOPT, 1, "i-1")]
 
 
+def test_a_lost_node_whose_machine_is_there_and_stands_still_is_stopped() -> None:
+    stopped = machine(1, state=InstanceState.STOPPED)
+    assert shown(find_changes(world([], [stopped], lost=[node(1, NodeState.LOST)]))) == [(ChangeKind.HALT, 1, "i-1")]
+
+
+def test_nodes_in_doubt_make_no_other_node_go() -> None:
+    """They keep the scale from being filled; that they are there is no more certain than that they are gone."""
+    doubtful_ones = [node(each, account=None) for each in (1, 2, 3)]
+    healthy = [node(each) for each in (4, 5, 6)]
+    three = find_changes(world([*doubtful_ones, *healthy], [machine(each) for each in (4, 5, 6)]), [layout(3)])
+    assert not three.changes
+    assert len(three.doubts) == 3
+    two = find_changes(world([*doubtful_ones, *healthy], [machine(each) for each in (4, 5, 6)]), [layout(2)])
+    assert shown(two) == [(ChangeKind.REMOVE, 6, "i-6")]
+
+
 def test_a_machine_is_found_by_its_name_where_the_cloud_lets_us_choose_it() -> None:
     lost = node(1, NodeState.LAUNCHING, instance_id=None)
     found = machine(7, launch_index=-1, name="ogc-web-1", id="zone/ogc-web-1")

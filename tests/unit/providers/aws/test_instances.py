@@ -405,14 +405,37 @@ async def test_machines_are_looked_up_together_and_those_unknown_are_set_aside(o
             raise unknown(*missing)
         return shown(*(there[each] for each in parameters["InstanceIds"]))
 
-    script = Script(DescribeInstances=answer)
+    script = Script(DescribeInstances=answer, DescribeInstanceStatus=nobody_knows)
     ids = [*gone, *there]
     answers = await open_with(script).look_up(ids)
     assert list(answers) == ids
     states = {key: each.state for key, each in answers.items() if isinstance(each, Instance)}
     assert {states[each] for each in gone} == {InstanceState.TERMINATED}
     assert {states[each] for each in there} == {InstanceState.RUNNING}
-    assert len(script.calls) == 3
+    assert len(script.calls) == 4
+
+
+def nobody_knows(parameters: dict[str, Any]) -> dict[str, Any]:
+    raise unknown(*parameters["InstanceIds"])
+
+
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        ({"InstanceStatuses": [{"InstanceId": "i-1", "InstanceState": {"Name": "running"}}]}, UnreadableReply),
+        ({"InstanceStatuses": []}, UnreadableReply),
+        ({"something": "else"}, UnreadableReply),
+        (refusal("RequestExpired"), Unauthorized),
+        (refusal("UnauthorizedOperation", status=403), Instance),
+        (unknown("i-1"), Instance),
+    ],
+)
+async def test_a_machine_that_is_looked_up_is_gone_only_if_two_operations_agree(
+    open_with: Open, second: Any, kind: type
+) -> None:
+    """Credentials that may not ask for statuses have the first operation's word alone."""
+    script = Script(DescribeInstances=unknown("i-1"), DescribeInstanceStatus=second)
+    assert isinstance((await open_with(script).look_up(["i-1"]))["i-1"], kind)
 
 
 async def test_what_keeps_a_machine_from_being_shown_is_no_end_of_it(open_with: Open) -> None:
@@ -422,7 +445,8 @@ async def test_what_keeps_a_machine_from_being_shown_is_no_end_of_it(open_with: 
         assert list(answers) == ids
         assert all(isinstance(each, ProviderError) for each in answers.values())
     malformed = refusal("InvalidInstanceID.Malformed", 'Invalid id: "i-1"')
-    answers = await open_with(Script(DescribeInstances=[malformed, unknown("i-2")])).look_up(ids)
+    script = Script(DescribeInstances=[malformed, unknown("i-2")], DescribeInstanceStatus=nobody_knows)
+    answers = await open_with(script).look_up(ids)
     assert isinstance(answers["i-1"], InvalidRequest)
     assert isinstance(answers["i-2"], Instance)
 
