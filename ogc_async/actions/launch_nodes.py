@@ -33,7 +33,7 @@ from ogc_async.errors import (
     OutcomeUnknown,
     ProviderError,
     StaleNode,
-    StoreError,
+    Throttled,
 )
 from ogc_async.plan import next_offer, offers
 from ogc_async.providers.base import Provider
@@ -51,6 +51,9 @@ from ogc_async.types import (
 
 log = logging.getLogger(__name__)
 
+
+RELEASE_S = 5.0
+"""For removing what a launch that failed has made: the caller waits for the ids of what came up."""
 
 Arrived = Callable[[Sequence[int]], object]
 """Hears of the ids of nodes that run, and that the launch will answer with."""
@@ -115,6 +118,8 @@ class _Launch:
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
     warnings: dict[int, NodeFailure] = field(default_factory=dict)
+    _ended: set[int] = field(default_factory=set)
+    """Nodes that failed for certain, of clouds that answer and may be asked for more."""
     _nodes: dict[int, NodeSnapshot] = field(default_factory=dict)
     _parts: dict[int, Part] = field(default_factory=dict)
     _watches: dict[int, Watch] = field(default_factory=dict)
@@ -158,25 +163,26 @@ class _Launch:
         await self._settle_up(part)
 
     async def release(self, parts: Sequence[Part]) -> None:
-        """What was made for layouts of which nothing came is not left behind; `sync` and `rm-all` find what stays."""
+        """What was made for layouts of which nothing came is not left behind, as far as that takes a few seconds.
+
+        Other layouts' nodes came up, and nothing that goes wrong here undoes their launch: `sync` and `rm-all` remove
+        what stays.
+        """
         failed = {
             (part.checked.layout.provider, part.checked.region, part.checked.layout.name)
             for part in parts
-            if not part.up and all(self._is_refused(node_id) for node_id in part.node_ids)
+            if not part.up and self._ended.issuperset(part.node_ids)
         }
         leftovers: list[OgcError] = []
-        try:
-            leftovers = await release_layouts(failed, self.context, tries=1)
-        except StoreError as error:
-            # Other layouts' nodes came up, and their launch is not undone for this.
-            leftovers = [error]
+        with anyio.move_on_after(RELEASE_S) as scope:
+            try:
+                leftovers = await release_layouts(failed, self.context, tries=1)
+            except OgcError as error:
+                leftovers = [error]
+        if scope.cancelled_caught:
+            leftovers = [DeadlineExceeded(f"no answer within {RELEASE_S:g} s")]
         for each in leftovers:
             log.warning("left behind by a launch that failed, for `ogc sync` or `ogc rm-all` to remove: %s", each)
-
-    def _is_refused(self, node_id: int) -> bool:
-        """A cloud that does not answer is not asked for more."""
-        failed = self.failures.get(node_id)
-        return failed is not None and isinstance(failed.error, ProviderError) and is_certain(failed.error)
 
     def _is_unknown(self, node_id: int) -> bool:
         """It may have a machine for all that is known."""
@@ -317,6 +323,8 @@ class _Launch:
         if not nodes or isinstance(error, StaleNode):
             return
         is_sure = has_ended or not isinstance(error, ProviderError) or is_certain(error)
+        if is_sure and not isinstance(error, Throttled):
+            self._ended.update(node.id for node in nodes)
         # A node that no cloud has heard of has no machine, whatever is not known of others.
         await self._move(nodes, NodeState.FAILED, UNBOOTED if is_sure else {NodeState.PLANNED}, str(error))
 

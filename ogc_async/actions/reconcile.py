@@ -28,6 +28,7 @@ from ogc_async.db.nodes import (
     find_lost,
     find_nodes,
     find_places,
+    find_standing,
 )
 from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import (
@@ -190,7 +191,9 @@ class _Sync:
 
     async def _reap(self, provider: Provider, changes: list[Change]) -> None:
         """End machines that no node stands for, and wait until they are gone."""
-        ids = [change.instance_id for change in changes]
+        # Another process may have taken one back meanwhile.
+        taken = await find_standing(self.context.engine, [change.instance_id for change in changes])
+        ids = [change.instance_id for change in changes if change.instance_id not in taken]
         answers = await provider.terminate(ids)
         self.failures += [each for each in answers.values() if isinstance(each, ProviderError)]
         wanted = DescribeRequest(owner=self.context.user.slug, scope=self.context.user.scope, instance_ids=tuple(ids))
@@ -205,8 +208,7 @@ class _Sync:
         """Go on where a launch broke off: note the machines, wait until they run."""
         machines = self.world.instances()
         found = {change.node_id: machines[change.node_id] for change in changes}
-        known = [node for node in (*self.world.nodes, *self.world.lost) if node.id in found]
-        adopted = await adopt(self._ledger(), known, found)
+        adopted = await adopt(self._ledger(), [node for node in self.world.nodes if node.id in found], found)
         nodes = {node.id: node for node in adopted}
 
         async def settle(running: Mapping[int, Instance]) -> None:

@@ -16,6 +16,7 @@ from ogc_async.actions.record import Record
 from ogc_async.actions.scripting import Scripting
 from ogc_async.actions.transitions import Ledger, move
 from ogc_async.actions.watch import Verdict, describe_request, watching
+from ogc_async.aio.gather import gather_all
 from ogc_async.db.moves import find_held, record_instances
 from ogc_async.db.nodes import FORGOTTEN, find_emptied, find_nodes, get_nodes
 from ogc_async.errors import (
@@ -78,8 +79,8 @@ async def tear_down_nodes(
         return run.result(asked)
     nodes = await run.set_foreign_aside(nodes)
     farewell = nodes if force else await run.say_goodbye(nodes)
-    live = [node for node in farewell if node.state in LIVE]
-    run.gone.update(node.id for node in farewell if node.state not in LIVE)
+    live = [node for node in farewell if _may_have_machine(node)]
+    run.gone.update(node.id for node in farewell if not _may_have_machine(node))
     async with anyio.create_task_group() as group:
         for members in _by_provider(live).values():
             group.start_soon(run.end, members)
@@ -147,12 +148,9 @@ class _Teardown:
     async def set_foreign_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Nodes of other accounts than the credentials' are left as they are, scripts and all."""
         ours: set[int] = set()
-        for members in _by_provider(nodes).values():
-            try:
-                account = await self.context.provider_of(members[0]).account()
-            except OgcError:
-                # Without credentials nothing is asked of any cloud: what needs them says so.
-                account = None
+        places = list(_by_provider(nodes).values())
+        accounts = await gather_all(lambda members: self._account(members[0]), places, limit=len(places) or 1)
+        for members, account in zip(places, accounts, strict=True):
             for node in members:
                 if node.is_foreign_to(account):
                     error = WrongAccount(node.provider, str(node.account), str(account), [node.name])
@@ -160,6 +158,13 @@ class _Teardown:
                 else:
                     ours.add(node.id)
         return [node for node in nodes if node.id in ours]
+
+    async def _account(self, node: NodeSnapshot) -> str | None:
+        try:
+            return await self.context.provider_of(node).account()
+        except OgcError:
+            # Without credentials nothing is asked of any cloud: what needs them says so.
+            return None
 
     async def say_goodbye(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Fetch artifacts and run teardown scripts where there are any; returns the nodes that may go."""
@@ -206,7 +211,6 @@ class _Teardown:
         try:
             provider = self.context.provider_of(nodes[0])
             nodes = self._set_doubtful_aside(await self._find_machines(provider, nodes))
-            nodes = await self._set_unknown_aside(provider, nodes)
             waiting = await self._terminate(provider, await self._begin_end(nodes))
             await self._confirm(provider, waiting)
         except OgcError as error:
@@ -225,19 +229,30 @@ class _Teardown:
             for node in nodes
             if node.state is not NodeState.PLANNED and (node.instance_id is None or node.account is None)
         ]
-        if not unsure:
-            return list(nodes)
         request = describe_request(unsure, owner=self.context.user.slug, scope=self.context.user.scope)
-        found = find_instances(unsure, await provider.describe(request))
-        await record_instances(self.context.engine, found, self.claim.hold)
-        return [_with_machine(node, found[node.id]) if node.id in found else node for node in nodes]
+        try:
+            found = find_instances(unsure, await provider.describe(request)) if unsure else {}
+        except ProviderError as error:
+            # Whoever may not look may still end what is known by its id.
+            unheard = {node.id for node in unsure if node.instance_id is None}
+            self.failures.update({node.id: failure(node, error) for node in unsure if node.id in unheard})
+            return [node for node in nodes if node.id not in unheard]
+        if found:
+            await record_instances(self.context.engine, found, self.claim.hold)
+        known = [_with_machine(node, found[node.id]) if node.id in found else node for node in nodes]
+        shown_to = await provider.account()
+        return self._set_unknown_aside(known, {node.id for node in unsure} - found.keys(), shown_to)
 
-    async def _set_unknown_aside(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
+    def _set_unknown_aside(
+        self, nodes: Sequence[NodeSnapshot], not_shown: Collection[int], account: str | None
+    ) -> list[NodeSnapshot]:
         """Where nobody can say whose a machine is, not to be shown one means nothing: the node stays as it is."""
-        account = await provider.account()
-        unknown = [node for node in nodes if not _can_be_judged(node, account)]
-        for node in unknown:
-            self.failures[node.id] = failure(node, _unknown(node, account))
+        unknown = [node for node in nodes if node.id in not_shown and not _can_be_judged(node, account)]
+        lost = {node.id for node in unknown if node.state is NodeState.LOST}
+        self.gone |= lost
+        self.failures.update(
+            {node.id: failure(node, _unknown(node, account)) for node in unknown if node.id not in lost}
+        )
         return [node for node in nodes if node not in unknown]
 
     async def _terminate(self, provider: Provider, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
@@ -258,7 +273,7 @@ class _Teardown:
                 waiting.append(node)
             elif not node.is_of(account):
                 self.failures[node.id] = failure(node, _unknown(node, account))
-            elif node.running_at is None and self._is_young(node):
+            elif not answer.is_known and node.running_at is None and self._is_young(node):
                 self.failures[node.id] = failure(node, self._too_young(node))
             else:
                 ended.append(node)
@@ -272,7 +287,7 @@ class _Teardown:
             self._ledger(),
             [node for node in nodes if node.id not in begun],
             NodeState.TERMINATING,
-            came_from=LIVE - {NodeState.TERMINATING},
+            came_from=LIVE - {NodeState.TERMINATING} | {NodeState.LOST},
         )
         ours = {node.id for node in moved}
         if begun:
@@ -373,6 +388,11 @@ def judge_end(_node: NodeSnapshot, seen: Instance | None) -> Verdict:
     if seen is None or seen.state is InstanceState.TERMINATED:
         return seen
     return seen.error
+
+
+def _may_have_machine(node: NodeSnapshot) -> bool:
+    """A node that was marked lost may have been so wrongly."""
+    return node.state in LIVE or (node.state is NodeState.LOST and node.instance_id is not None)
 
 
 def _can_be_judged(node: NodeSnapshot, account: str | None) -> bool:

@@ -73,7 +73,7 @@ async def adopt(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping
 
 
 async def resume(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
-    """Move stopped nodes to ``running``, with the addresses that their machines came back with, by node id."""
+    """Move stopped or lost nodes to ``running``, with the addresses that their machines came back with, by node id."""
     return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], resumed(machines))
 
 

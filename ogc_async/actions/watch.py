@@ -116,6 +116,7 @@ class Watch:
             self._refusals += not error.retryable
             is_over = self._refusals >= REFUSALS
             unknown = {node_id: self._unseen(waiter.node, error) for node_id, waiter in waiting.items()}
+            over = self._over(waiting)
             self._answer(waiting, unknown if is_over else {node_id: unknown[node_id] for node_id in over})
             return
         self._refusals = 0

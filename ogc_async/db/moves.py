@@ -56,8 +56,8 @@ def asked(host_key: str | None = None, account: str | None = None) -> Move:
 
 
 def adopted(machines: Mapping[int, Instance]) -> Move:
-    """To ``launching``, with the machines that came of a launch that broke off, or are there after all, by node id."""
-    return Move(to=NodeState.LAUNCHING, came_from=UNBOOTED | {NodeState.LOST}, own=_machines(machines))
+    """To ``launching``, with the machines that came of a launch that broke off, by node id."""
+    return Move(to=NodeState.LAUNCHING, came_from=UNBOOTED, own=_machines(machines))
 
 
 def running(machines: Mapping[int, Instance]) -> Move:
@@ -66,8 +66,8 @@ def running(machines: Mapping[int, Instance]) -> Move:
 
 
 def resumed(machines: Mapping[int, Instance]) -> Move:
-    """From ``stopped`` to ``running``, with the addresses that the machines came back with, by node id."""
-    return Move(to=NodeState.RUNNING, came_from={NodeState.STOPPED}, own=_machines(machines))
+    """From ``stopped`` or ``lost`` to ``running``, with the addresses that the machines came back with, by node id."""
+    return Move(to=NodeState.RUNNING, came_from={NodeState.STOPPED, NodeState.LOST}, own=_machines(machines))
 
 
 def renewed(batches: Mapping[int, Place]) -> Move:

@@ -173,6 +173,17 @@ async def find_forgotten(engine: Engine, instance_ids: Collection[str]) -> set[s
     return found
 
 
+async def find_standing(engine: Engine, instance_ids: Collection[str]) -> set[str]:
+    """Those of these machines that a row stands for, or once stood for and may again."""
+    found: set[str] = set()
+    standing = Node.state.in_(sorted(LIVE | {NodeState.LOST}))
+    async with engine.reading() as connection:
+        for chunk in chunks(sorted(instance_ids)):
+            of_these = select(Node.instance_id).where(Node.instance_id.in_(chunk), standing)
+            found.update(filter(None, (await connection.scalars(of_these)).all()))
+    return found
+
+
 async def find_lost(engine: Engine, instance_ids: Collection[str]) -> list[NodeSnapshot]:
     """The nodes that were marked lost, and whose machines these are."""
     found: list[NodeSnapshot] = []

@@ -107,8 +107,9 @@ def find_changes(world: World, layouts: Iterable[Layout] = (), regions: Mapping[
     busy = [node for node in world.nodes if node.is_held(world.now)]
     verdicts = [_recovery(world, node, found.get(node.id)) for node in world.nodes if not node.is_held(world.now)]
     revived = [(node, found[node.id]) for node in world.lost if node.id in found]
+    again = {node.layout for node, _ in revived}
     changes = [each for each in verdicts if isinstance(each, Change)]
-    changes += [_revival(node, machine) for node, machine in revived]
+    changes += filter(None, (_revival(node, machine) for node, machine in revived))
     changes += _leaks(world, found)
     doubts = [each for each in verdicts if isinstance(each, Doubt)]
     gone = {change.node_id for change in changes if change.kind in ENDING}
@@ -123,7 +124,12 @@ def find_changes(world: World, layouts: Iterable[Layout] = (), regions: Mapping[
     for layout in layouts:
         if layout.name not in elsewhere:
             region = (regions or {}).get(layout.name, "")
-            changes += _scaling(layout, region, staying, world.now, doubtful_ids)
+            # Where lost nodes are back, whether others are too many is for the next look to say.
+            changes += [
+                change
+                for change in _scaling(layout, region, staying, world.now, doubtful_ids)
+                if change.kind is not ChangeKind.REMOVE or layout.name not in again
+            ]
     return SyncPlan(tuple(sorted(changes, key=_place)), tuple(busy), tuple(doubts))
 
 
@@ -154,11 +160,13 @@ def _as_shown(node: NodeSnapshot, instance: Instance) -> Change | None:
             return _change(ChangeKind.ADOPT, node, instance)
 
 
-def _revival(node: NodeSnapshot, instance: Instance) -> Change:
-    """A lost node's machine is there after all."""
+def _revival(node: NodeSnapshot, instance: Instance) -> Change | None:
+    """A lost node's machine is there after all: it ran once, and is not waited for as one that boots."""
     if instance.state in STILL:
         return _change(ChangeKind.HALT, node, instance, f"{instance.id} is there after all, and was stopped")
-    return _change(ChangeKind.ADOPT, node, instance, f"{instance.id} is there after all")
+    if instance.state is InstanceState.RUNNING:
+        return _change(ChangeKind.RESUME, node, instance, f"{instance.id} is there after all")
+    return None
 
 
 def _as_absent(world: World, node: NodeSnapshot, account: str | None) -> Change | Doubt:

@@ -138,7 +138,7 @@ class Instance:
 
     ``launch_index`` is its place in its batch, counted from 0, or -1 where its ``name`` is the node's; ``error`` says
     why it ended, where the cloud told. ``account`` is the one that owns it, by the cloud's own reply; "" where it did
-    not say.
+    not say. One that is not ``is_known`` is told as ended because the cloud does not know its id.
     """
 
     id: str
@@ -153,6 +153,7 @@ class Instance:
     tags: Mapping[str, str] = field(default_factory=dict)
     launched_at: datetime | None = None
     account: str = ""
+    is_known: bool = True
     error: ProviderError | None = None
 
 

@@ -18,7 +18,7 @@ class ChangeKind(StrEnum):
     HALT = "mark stopped"
     """A node whose machine somebody stopped."""
     RESUME = "mark running"
-    """A stopped node whose machine somebody started again."""
+    """A stopped node whose machine somebody started again, or a lost one whose machine is there after all."""
     READDRESS = "note address"
     """A running node whose machine has other addresses than are on record."""
     FINISH = "finish teardown"

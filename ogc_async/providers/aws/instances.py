@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -241,7 +242,7 @@ class Instances:
     def _gone(self, instance_id: str, error: ProviderError | Instance) -> Answer:
         """What it means that EC2 does not know an id."""
         if not self._is_young(instance_id):
-            return _ending(instance_id, InstanceState.TERMINATED)
+            return _unknown(instance_id)
         message = f"{instance_id} was launched just now and is not known everywhere yet; ask again in a minute"
         operation = error.operation if isinstance(error, ProviderError) else "DescribeInstances"
         return ServiceUnavailable(
@@ -362,7 +363,7 @@ def confirm(missing: Sequence[str], seen: Iterable[Instance]) -> dict[str, Answe
     return {
         each: _contradiction(by_id[each])
         if each in by_id and by_id[each].state is not InstanceState.TERMINATED
-        else _ending(each, InstanceState.TERMINATED)
+        else _unknown(each)
         for each in missing
     }
 
@@ -424,6 +425,10 @@ def _reason(reason: Mapping[str, str], state: InstanceState) -> str:
 
 def _is_missing(answer: Answer) -> bool:
     return isinstance(answer, ProviderError) and is_missing_instance(answer)
+
+
+def _unknown(instance_id: str) -> Instance:
+    return replace(_ending(instance_id, InstanceState.TERMINATED), is_known=False)
 
 
 def _ending(instance_id: str, state: InstanceState) -> Instance:

@@ -68,7 +68,15 @@ def pending_instance(request: LaunchRequest, zone: str, name: str, account: str)
 def ended_instance(instance_id: str) -> Instance:
     """A machine that does not exist (any more)."""
     zone, _, name = instance_id.partition("/")
-    return Instance(id=instance_id, state=InstanceState.TERMINATED, token="", launch_index=-1, zone=zone, name=name)
+    return Instance(
+        id=instance_id,
+        state=InstanceState.TERMINATED,
+        token="",
+        launch_index=-1,
+        zone=zone,
+        name=name,
+        is_known=False,
+    )
 
 
 def asked_for(request: DescribeRequest) -> Callable[[Instance], bool]:

@@ -11,7 +11,7 @@ import anyio
 
 from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
-from ogc_async.errors import InvalidRequest, ProviderError, ResourceInUse
+from ogc_async.errors import InvalidRequest, OgcError, ProviderError, ResourceInUse
 from ogc_async.providers.base import Provider, PublishesHostKeys
 from ogc_async.providers.google import hostkeys, images
 from ogc_async.providers.google.client import GoogleClient
@@ -63,7 +63,7 @@ class GoogleProvider:
     async def account(self) -> str | None:
         """The project's id, as its machines' descriptions name it; of one given by its number, the API is asked."""
         if not self._client.account:
-            with anyio.move_on_after(ACCOUNT_TIMEOUT_S), suppress(ProviderError):
+            with anyio.move_on_after(ACCOUNT_TIMEOUT_S), suppress(OgcError):
                 self._client.account = str((await self._client.call("projects.get"))["name"])
         return self._client.account or None
 

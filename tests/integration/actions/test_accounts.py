@@ -150,7 +150,7 @@ async def test_a_node_that_was_marked_lost_takes_its_machine_back(app: App, one:
         await connection.execute(update(Node).values(state=str(NodeState.LOST)))
     synced = await actions.sync_async(spec_of(one), app=app)
     assert synced.ok
-    assert {change.kind for change in synced.plan.changes} == {ChangeKind.ADOPT}
+    assert {change.kind for change in synced.plan.changes} == {ChangeKind.RESUME}
     nodes = await on_record(app)
     assert [(node.id, node.state) for node in nodes] == [(node_id, NodeState.RUNNING) for node_id in ids]
     assert len(machines(cloud, nodes)) == 2

@@ -177,7 +177,7 @@ def test_a_stopped_node_whose_machine_is_gone_is_lost() -> None:
 
 def test_a_lost_node_whose_machine_is_there_takes_it_back() -> None:
     plan = find_changes(world([], [machine(1)], lost=[node(1, NodeState.LOST)]), [layout(1)])
-    assert shown(plan) == [(ChangeKind.ADOPT, 1, "i-1")]
+    assert shown(plan) == [(ChangeKind.RESUME, 1, "i-1")]
 
 
 def test_a_lost_node_whose_machine_is_there_and_stands_still_is_stopped() -> None:
