@@ -49,8 +49,8 @@ test: $(VENV)/.dev $(OPENSSH)  ## run the whole test suite, with a PostgreSQL se
 	@timeout --kill-after=30 $(TEST_TIMEOUT_S) \
 		$(ALONE) $(if $(CI),CI=true) $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal $(ARGS)
 
-crash: $(VENV)/.dev  ## kill or cancel at every commit, request and await, and at 1,000 random instants of bad weather: one sync mends it
-	@$(ALONE) OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash tests/cancellation -s --timeout 7200 $(ARGS)
+crash: $(VENV)/.dev  ## kill or cancel at every commit, request and await, and at 1,000 random instants of bad weather, and lie in every reply: one sync mends it
+	@$(ALONE) OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash tests/cancellation tests/lies -s --timeout 7200 $(ARGS)
 
 check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 	@$(BIN)/uv lock --check --quiet

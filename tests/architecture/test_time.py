@@ -18,6 +18,9 @@ READS_THE_CLOCK = {
     "terminal.py": "ends what hangs, and says what was on the screen",
     "openssh.py": "ends what hangs, and says what the servers wrote",
     "contract/bodies.py": "HurriedTime: long waits pass in a moment",
+    "lies/jumping.py": "the clock of a loop that jumps",
+    "lies/test_jumping.py": "asks that clock",
+    "lies/world.py": "hands that clock on",
     "crash/test_crash.py": "prints how long it took, and draws its instants from that",
     "integration/db/test_pacing.py": "the database's clock and this machine's are the same day's",
     "unit/ssh/test_transfer.py": "a file's date in the future",
@@ -34,6 +37,7 @@ RUNS_OUT = {
     "test_a_push_that_takes_too_long_is_ended_with_what_waits_for_it": "it never ends",
     "test_a_login_that_ran_out_of_time_leaves_no_task_and_no_socket": "nobody answers",
     "test_a_server_that_accepts_and_never_says_a_word_does_not_use_up_the_whole_wait": "a pretended clock's",
+    "lies/test_jumping.py": "a clock that stands still while anything is at work",
     "test_something_that_is_not_ssh_is_unreachable": "a pretended clock's",
 }
 """Tests of a time that runs out: nothing has to be done within it."""
