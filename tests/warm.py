@@ -45,15 +45,15 @@ LOOK_S = 1.0
 class Call:
     """One call of ``ogc``; ``pid`` is its process, which leads a group of its own."""
 
-    def __init__(self, warm: WarmOgc, pid: int, words: Sequence[str], out: Path, err: Path) -> None:
-        self.pid = pid
-        self._warm, self._words, self._out, self._err = warm, words, out, err
+    def __init__(self, warm: WarmOgc, number: int, words: Sequence[str], out: Path, err: Path) -> None:
+        self.pid = warm.pids[number]
+        self._warm, self._number, self._words, self._out, self._err = warm, number, words, out, err
 
     def is_over(self, within_s: float = 0.0) -> bool:
         """Whether it has ended; where it has not, it has so many seconds for it."""
-        if self._warm.codes[self.pid] is None:
+        if self._number not in self._warm.codes:
             self._warm.hear(within_s)
-        return self._warm.codes[self.pid] is not None
+        return self._number in self._warm.codes
 
     def finish(self, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
         """Wait for its end. Past its time the test fails, with what the program said until then."""
@@ -65,9 +65,7 @@ class Call:
         self.end()
         out, err = self._out.read_text(), self._err.read_text()
         assert not is_late, f"{self._words} did not end within {timeout_s} s: {out}\n{err}"
-        code = self._warm.codes[self.pid]
-        assert code is not None
-        return subprocess.CompletedProcess(["ogc", *self._words], code, out, err)
+        return subprocess.CompletedProcess(["ogc", *self._words], self._warm.codes[self._number], out, err)
 
     def end(self) -> None:
         """Kill it where it goes on. What it has left behind is no more welcome than what a program leaves."""
@@ -81,9 +79,12 @@ class WarmOgc:
     """Runs ``ogc``, any number of calls at a time."""
 
     def __init__(self, server: subprocess.Popen[str], folder: Path) -> None:
-        self.codes: dict[int, int | None] = {}
-        """How each call has ended, by its process."""
+        self.pids: dict[int, int] = {}
+        """Each call's process, by the call's number: a busy machine gives a process the number of a former one."""
+        self.codes: dict[int, int] = {}
+        """How each call that is over has ended."""
         self._server, self._folder = server, folder
+        self._calls = 0
         self._said = ""
 
     def run(
@@ -97,24 +98,30 @@ class WarmOgc:
     def started(self, words: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Iterator[Call]:
         """A call for the block; where it goes on then, it is killed."""
         assert self._server.stdin is not None
-        before = set(self.codes)
-        out, err = (self._folder / f"{len(before)}.{name}" for name in ("out", "err"))
-        order = {"words": list(words), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
+        number = self._calls = self._calls + 1
+        out, err = (self._folder / f"{number}.{name}" for name in ("out", "err"))
+        order = {
+            "number": number,
+            "words": list(words),
+            "env": dict(env),
+            "cwd": str(cwd),
+            "out": str(out),
+            "err": str(err),
+        }
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
         for _ in patiently("a process for it"):
             self.hear(LOOK_S)
-            if len(self.codes) > len(before):
+            if number in self.pids:
                 break
-        (pid,) = self.codes.keys() - before
-        call = Call(self, pid, words, out, err)
+        call = Call(self, number, words, out, err)
         try:
             yield call
         finally:
             call.end()
 
     def hear(self, within_s: float) -> None:
-        """Read what the server says next, within so many seconds: a call's process, then that and its exit code."""
+        """Read what the server says next, within so many seconds: a call's process, and later its exit code."""
         assert self._server.stdout is not None
         if not select([self._server.stdout], [], [], within_s)[0]:
             return
@@ -122,8 +129,8 @@ class WarmOgc:
         assert said, "the process that ogc is forked from has ended"
         *lines, self._said = (self._said + said.decode()).split("\n")
         for line in lines:
-            pid, _, code = line.partition(" ")
-            self.codes[int(pid)] = int(code) if code else None
+            number, what, value = line.split()
+            (self.pids if what == "pid" else self.codes)[int(number)] = int(value)
 
 
 @contextmanager
@@ -139,7 +146,7 @@ def warm_ogc() -> Iterator[WarmOgc]:
 
 
 def serve() -> None:
-    """Fork for each order on stdin; answer with the process id at once, and with the exit code when it has ended.
+    """Fork for each order on stdin; answer with its process's id at once, and with the exit code when it has ended.
 
     Between the two stands a process that waits, so that the next order need not.
     """
@@ -159,8 +166,8 @@ def _attend(order: Mapping[str, object]) -> NoReturn:
     pid = os.fork()
     if pid == 0:
         _become(order)
-    print(pid, flush=True)
-    print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    print(order["number"], "pid", pid, flush=True)
+    print(order["number"], "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
     os._exit(0)
 
 
