@@ -17,9 +17,13 @@ from tests.lies.verbs import SCALE, SCENARIOS, UNHEARD_LAUNCH, Scenario, judge_r
 from tests.lies.world import Sky, World, named, open_sky, open_world, running, unmatched
 
 CLOUDS = ("aws", "google")
-BELIEVED = frozenset({("DescribeInstances", "empty"), ("DescribeInstances", "other-account")})
-"""Of a machine whose id was never heard, EC2 has one list to tell; an empty one names no owner, and is the cloud's word
-once the machine should be visible. What is concluded from it is mended by one ``sync``."""
+BELIEVED = frozenset(
+    (operation, lie)
+    for operation in ("DescribeInstances", "instances.aggregatedList")
+    for lie in ("empty", "other-account")
+)
+"""Of a machine whose id was never heard there is one list to tell; an empty one is the cloud's word once the machine
+should be visible. What is concluded from it is mended by one ``sync``."""
 A_SKY = 100
 """Cells a sandbox: its lists of what there ever was get long."""
 
