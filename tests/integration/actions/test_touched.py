@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import aiohttp
-import boto3
 import pytest
 from anyio import sleep
 from anyio.to_thread import run_sync
@@ -20,6 +19,7 @@ from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
 from ogc_async.types import ChangeKind, NodeSnapshot, NodeState
 from tests.cloud import Cloud, running_sandbox
+from tests.integration.actions.common import witness
 from tests.integration.actions.test_accounts import QUICK
 from tests.integration.actions.test_two_clouds import ZONES, living, on, settings_of
 
@@ -70,18 +70,8 @@ async def press(cloud: Cloud, node: NodeSnapshot, button: str) -> None:
 
 
 def _press_ec2(cloud: Cloud, instance_id: str, button: str) -> None:
-    variables = cloud.environment
-    client = boto3.client(
-        "ec2",
-        endpoint_url=cloud.endpoint,
-        region_name=variables["AWS_REGION"],
-        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
-    )
-    try:
+    with witness(cloud) as client:
         getattr(client, f"{button}_instances")(InstanceIds=[instance_id])
-    finally:
-        client.close()
 
 
 async def _press_compute(cloud: Cloud, instance_id: str, button: str) -> None:
