@@ -219,10 +219,11 @@ async def test_ssm_that_lies_costs_a_look_up_by_name(cloud: Endpoint, name: str)
 @pytest.mark.parametrize("name", LIES)
 async def test_sts_that_lies_tells_no_account(cloud: Endpoint, name: str) -> None:
     cloud.replies["GetCallerIdentity"] = LIES[name]("GetCallerIdentity")
+    cloud.replies["DescribeSecurityGroups"] = LIES[name]("DescribeSecurityGroups")
     provider = cloud.open()
     assert await provider.account() is None
     assert await provider.account() is None
-    assert cloud.asked == ["GetCallerIdentity"]
+    assert cloud.asked == ["GetCallerIdentity", "DescribeSecurityGroups"]
 
 
 async def test_the_account_is_asked_for_once_a_process_and_not_where_a_reply_has_named_it(cloud: Endpoint) -> None:

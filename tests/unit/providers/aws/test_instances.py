@@ -385,13 +385,32 @@ async def test_a_machine_is_of_the_account_that_owns_its_reservation(open_with: 
     assert script.operations() == ["RunInstances"]
 
 
+@pytest.mark.parametrize(
+    ("owners", "told"),
+    [
+        (["210987654321"], "210987654321"),
+        (["210987654321"] * 2, "210987654321"),
+        (["1" * 12, "2" * 12], None),
+        ([], None),
+    ],
+)
+async def test_where_sts_is_silent_the_owner_of_the_default_groups_tells_the_account(
+    open_with: Open, owners: list[str], told: str | None
+) -> None:
+    groups = [{"GroupId": f"sg-{owner}", "GroupName": "default", "OwnerId": owner} for owner in owners]
+    denied = refusal("AccessDenied", status=403, operation="GetCallerIdentity")
+    script = Script(GetCallerIdentity=denied, DescribeSecurityGroups={"SecurityGroups": groups})
+    assert await open_with(script).account() == told
+
+
 async def test_an_account_that_cannot_be_learned_is_asked_for_again_after_a_minute(open_with: Open, time: Time) -> None:
     denied = refusal("AccessDenied", status=403, operation="GetCallerIdentity")
-    script = Script(GetCallerIdentity=[denied, {"Account": "210987654321"}])
+    silent = refusal("UnauthorizedOperation", status=403, operation="DescribeSecurityGroups")
+    script = Script(GetCallerIdentity=[denied, {"Account": "210987654321"}], DescribeSecurityGroups=silent)
     provider = open_with(script)
     for _ in range(3):
         assert await provider.account() is None
-    assert len(script.calls) == 1
+    assert script.operations() == ["GetCallerIdentity", "DescribeSecurityGroups"]
     time.now += 61
     assert await provider.account() == "210987654321"
 
