@@ -109,12 +109,19 @@ async def as_ids(nodes: int | NodeIds) -> tuple[list[int], bool]:
 
 def is_served(place: tuple[str, str], context: Context) -> bool:
     """Whether that place can be asked. A cloud whose credentials are gone is no reason to give up on the others."""
+    error = why_unserved(place, context)
+    if error is not None:
+        log.warning("%s %s is not looked at, though nodes were there once: %s", *place, error)
+    return error is None
+
+
+def why_unserved(place: tuple[str, str], context: Context) -> SettingsError | None:
+    """What keeps a provider and region from being asked at all."""
     try:
         context.providers.get(*place)
     except SettingsError as error:
-        log.warning("%s %s is not looked at, though nodes were there once: %s", *place, error)
-        return False
-    return True
+        return error
+    return None
 
 
 def not_running(node: NodeSnapshot) -> NotRunning:

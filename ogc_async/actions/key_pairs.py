@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ogc_async.actions.context import Context, open_context
+from ogc_async.actions.context import Context, open_context, why_unserved
 from ogc_async.aio.blocking import blocking
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.nodes import find_nodes, find_places
@@ -43,7 +43,7 @@ async def list_key_pairs_async(*, app: App | None = None) -> list[FoundKeyPair]:
         found = await provider.list_key_pairs(context.user.slug, context.user.scope)
         return [FoundKeyPair(*place, each.name, each.layout, (*place, each.layout) in used) for each in found]
 
-    served = [place for place in sorted(places) if _is_served(context, place)]
+    served = [place for place in sorted(places) if why_unserved(place, context) is None]
     return sorted(each for part in await gather_all(look, served, limit=AT_ONCE) for each in part)
 
 
@@ -73,14 +73,6 @@ def _default_places(context: Context) -> set[tuple[str, str]]:
             # Whoever has no account there has no key pairs there.
             continue
     return places
-
-
-def _is_served(context: Context, place: tuple[str, str]) -> bool:
-    try:
-        context.providers.get(*place)
-    except SettingsError:
-        return False
-    return True
 
 
 list_key_pairs = blocking(list_key_pairs_async)

@@ -144,12 +144,7 @@ class _Launch:
         """Watch what the launch boots at this provider, until the stack is closed."""
         if id(provider) not in self._watches:
             self._watches[id(provider)] = await watches.enter_async_context(
-                watching(
-                    self.context,
-                    provider,
-                    judge=BootJudge(provider),
-                    settle=self._settle,
-                )
+                watching(self.context, provider, judge=BootJudge(provider), settle=self._settle)
             )
 
     async def launch_part(self, part: Part) -> None:

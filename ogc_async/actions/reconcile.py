@@ -87,11 +87,13 @@ async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPl
         plan = _diff(world, layouts, context)
         if expected is not None and plan != expected:
             raise PlanOutdated(_difference(expected, plan))
-        unsigned = [node.id for node in _unsigned(world)]
+        machines = world.instances()
+        unsigned = _unsigned(world, machines)
         held = await claim.take([*unsigned, *(change.node_id for change in plan.changes if change.node_id)])
-        run = _Sync(context, claim, [each for each in plan.changes if not each.node_id or each.node_id in held], world)
+        ours = [each for each in plan.changes if not each.node_id or each.node_id in held]
+        run = _Sync(context, claim, ours, world, machines)
         run.failures += [failure(doubt.node, doubt.error) for doubt in plan.doubts]
-        await run.sign()
+        await run.note(unsigned)
         await run.recover()
         launched, torn_down = await run.scale(layouts)
         await run.release()
@@ -102,20 +104,23 @@ async def sync_all(layouts: Sequence[Layout], context: Context, expected: SyncPl
 
 @dataclass(slots=True)
 class _Sync:
-    """One call of ``sync``: the changes that are ours to make, and what did not work."""
+    """One call of ``sync``: the changes that are ours to make, and what did not work.
+
+    ``machines`` says which is which node's, by node id.
+    """
 
     context: Context
     claim: Claim
     changes: list[Change]
     world: World
+    machines: Mapping[int, Instance]
     failures: list[NodeFailure | OgcError] = field(default_factory=list)
 
-    async def sign(self) -> None:
-        """Note whose machines those are whose rows do not say so, as a release before this one left them."""
-        machines = self.world.instances()
-        signed = {node.id: machines[node.id] for node in _unsigned(self.world)}
-        if signed:
-            await record_instances(self.context.engine, signed, self.claim.hold)
+    async def note(self, node_ids: Collection[int]) -> None:
+        """Put on record what the cloud shows of these nodes' machines: addresses, and whose they are."""
+        if node_ids:
+            shown = {node_id: self.machines[node_id] for node_id in node_ids}
+            await record_instances(self.context.engine, shown, self.claim.hold)
 
     async def recover(self) -> None:
         """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
@@ -123,11 +128,9 @@ class _Sync:
         await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, UNBOOTED)
         await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING, NodeState.STOPPED})
         await self._move(nodes, ChangeKind.HALT, NodeState.STOPPED, {NodeState.RUNNING, NodeState.LOST})
-        machines = {node_id: each for node_id, each in self.world.instances().items() if node_id in nodes}
-        resumed = {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.RESUME)}
+        resumed = {change.node_id: self.machines[change.node_id] for change in self._of(ChangeKind.RESUME)}
         await resume(self._ledger(), [nodes[node_id] for node_id in resumed], resumed)
-        if moved := {change.node_id: machines[change.node_id] for change in self._of(ChangeKind.READDRESS)}:
-            await record_instances(self.context.engine, moved, self.claim.hold)
+        await self.note([change.node_id for change in self._of(ChangeKind.READDRESS)])
         async with anyio.create_task_group() as group:
             for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
                 group.start_soon(self._guarded, self._reap, place, changes)
@@ -206,8 +209,7 @@ class _Sync:
 
     async def _adopt(self, provider: Provider, changes: list[Change]) -> None:
         """Go on where a launch broke off: note the machines, wait until they run."""
-        machines = self.world.instances()
-        found = {change.node_id: machines[change.node_id] for change in changes}
+        found = {change.node_id: self.machines[change.node_id] for change in changes}
         adopted = await adopt(self._ledger(), [node for node in self.world.nodes if node.id in found], found)
         nodes = {node.id: node for node in adopted}
 
@@ -294,10 +296,11 @@ async def _look_up(nodes: Sequence[NodeSnapshot], context: Context) -> dict[str,
     return found
 
 
-def _unsigned(world: World) -> list[NodeSnapshot]:
-    """Nodes whose rows do not say whose their machines are, though a list does."""
-    machines = world.instances()
-    return [node for node in world.nodes if node.account is None and node.id in machines and machines[node.id].account]
+def _unsigned(world: World, machines: Mapping[int, Instance]) -> list[int]:
+    """Nodes whose rows do not say whose their machines are, though a list does: a release before this one left them."""
+    return [
+        node.id for node in world.nodes if node.account is None and node.id in machines and machines[node.id].account
+    ]
 
 
 async def _list(place: Place, context: Context) -> tuple[str | None, list[Found]]:

@@ -29,7 +29,7 @@ from ogc_async.errors import (
     StaleNode,
     WrongAccount,
 )
-from ogc_async.plan import find_instances
+from ogc_async.plan import find_instances, way_out
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
 from ogc_async.types import (
@@ -396,18 +396,18 @@ def _may_have_machine(node: NodeSnapshot) -> bool:
 
 
 def _can_be_judged(node: NodeSnapshot, account: str | None) -> bool:
-    """That account's word on the node's machine counts, or no cloud has heard of it, or its machine answers for it.
+    """That account's word on the node's machine counts, or its machine answers for it.
 
-    A machine with an id that is unknown to a stranger is asked to end all the same: ids are one account's own.
+    Where it is not known who asks, a machine with an id is asked to end all the same: ids are one account's own.
     """
-    return node.state is NodeState.PLANNED or node.is_of(account) or (account is None and node.instance_id is not None)
+    return node.is_of(account) or (account is None and node.instance_id is not None)
 
 
 def _unknown(node: NodeSnapshot, account: str | None) -> OutcomeUnknown:
     whose = f"account {account}" if account else "the account of these credentials, which could not be learned,"
     return OutcomeUnknown(
         f"{node.name}: {whose} does not show its machine, and whether it was launched there is not on record, so that "
-        f"means nothing; `ogc rm {node.name} --only-db` forgets the row once you have seen that it is gone",
+        f"means nothing; {way_out(node)}",
         provider=node.provider,
         operation="terminate",
     )

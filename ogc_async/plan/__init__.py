@@ -1,7 +1,7 @@
 """What is to be done, decided without doing it: names, batches and requests. Nothing here waits or touches a cloud."""
 
 from ogc_async.plan.batches import Batch, cut, expand, next_offer, offers
-from ogc_async.plan.diff import Found, World, absent, doubtful, find_changes, find_instances
+from ogc_async.plan.diff import Found, World, absent, doubtful, find_changes, find_instances, way_out
 from ogc_async.plan.group import launch_request
 from ogc_async.plan.naming import new_suffixes, new_token, node_name
 
@@ -21,4 +21,5 @@ __all__ = [
     "next_offer",
     "node_name",
     "offers",
+    "way_out",
 ]

@@ -175,7 +175,7 @@ def _as_absent(world: World, node: NodeSnapshot, account: str | None) -> Change 
         whose = (
             "it is not on record whose it is" if node.account is None else "whose list that was could not be learned"
         )
-        return Doubt(node, account, f"no list shows its machine, and {whose}; {_way_out(node)}")
+        return Doubt(node, account, f"no list shows its machine, and {whose}; {way_out(node)}")
     if node.instance_id is None:
         return _change(ChangeKind.FAIL, node, None, "no machine came of its launch, which broke off")
     looked_up = world.looked_up.get(node.instance_id)
@@ -190,7 +190,8 @@ def _has_moved(node: NodeSnapshot, instance: Instance) -> bool:
     return (node.public_ip, node.private_ip) != (instance.public_ip, instance.private_ip)
 
 
-def _way_out(node: NodeSnapshot) -> str:
+def way_out(node: NodeSnapshot) -> str:
+    """What is left to do about a node whose machine nobody can say anything of."""
     return f"`ogc rm {node.name} --only-db` forgets the row once you have seen that it is gone"
 
 
@@ -217,13 +218,12 @@ def _scaling(
 ) -> list[Change]:
     mine = sorted((node for node in staying if node.layout == layout.name), key=lambda node: node.id)
     missing = layout.scale - len(mine)
+    reason = f"scale {layout.scale}, {len(mine)} there"
     if missing >= 0:
-        reason = f"scale {layout.scale}, {len(mine)} there"
         add = Change(kind=ChangeKind.ADD, layout=layout.name, provider=layout.provider, region=region, reason=reason)
         return [add] * missing
     # The youngest go first; what somebody works on stays. What nothing is known of neither goes nor makes others go.
     free = [node for node in mine if not node.is_held(now) and node.id not in doubtful_ids]
-    reason = f"scale {layout.scale}, {len(mine)} there"
     surplus = len(mine) - len(doubtful_ids & {node.id for node in mine}) - layout.scale
     return [_change(ChangeKind.REMOVE, node, None, reason) for node in free[max(len(free) - surplus, 0) :]]
 

@@ -151,19 +151,13 @@ class MachineRoom:
         """Begin to end these machines; those that end already go on doing so."""
         for machine in machines:
             if machine.is_kept:
-                machine.state = State.ENDING
-                machine.reason = reason
-                machine.settled.set()
-                self.start(self._shut_down(machine))
+                self._leave(machine, State.ENDING, reason, self._shut_down(machine))
 
     def stop(self, machines: Iterable[Machine], reason: tuple[str, str] = ENDED_BY_USER) -> None:
         """Begin to stop these machines; only those that live do. Their homes stay, their addresses do not."""
         for machine in machines:
             if machine.is_living:
-                machine.state = State.STOPPING
-                machine.reason = reason
-                machine.settled.set()
-                self.start(self._halt(machine))
+                self._leave(machine, State.STOPPING, reason, self._halt(machine))
 
     def start_again(self, machine: Machine) -> None:
         """Boot a machine that has stopped; it gets another address."""
@@ -198,6 +192,12 @@ class MachineRoom:
             task.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
         await asyncio.gather(*(self._close_host(machine) for machine in self))
+
+    def _leave(self, machine: Machine, state: State, reason: tuple[str, str], way: Coroutine[None, None, None]) -> None:
+        """A machine's boot or running is over, and it goes another way."""
+        machine.state, machine.reason = state, reason
+        machine.settled.set()
+        self.start(way)
 
     def _begin_boot(self, machine: Machine) -> None:
         machine.boots += 1
