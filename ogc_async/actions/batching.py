@@ -31,7 +31,8 @@ CALLERS = 5000
 class Order:
     """What one call wants of one layout: ``count`` new nodes, or these of its nodes again, of another offer.
 
-    ``claim`` holds the rows; ``events`` hears of what happens to them.
+    ``claim`` holds the rows; ``events`` hears of what happens to them. ``launch_id`` is the user's own call's, if it is
+    one; ``ends_in_s`` is how many seconds from now the machines' lives are over at the latest.
     """
 
     checked: Checked
@@ -40,6 +41,8 @@ class Order:
     events: Events
     count: int = 0
     nodes: tuple[NodeSnapshot, ...] = ()
+    launch_id: str | None = None
+    ends_in_s: float | None = None
 
 
 Share = tuple[SharedBatch, tuple[NodeSnapshot, ...]]
@@ -85,7 +88,8 @@ class Batching:
             for each, _ in made
             for index, name in enumerate(each.batch.names)
         }
-        kept = {node.name: node for node in await renew(_ledger(self._engine, made), renewed.values())}
+        ends_in_s = {node.id: order.ends_in_s for order in orders for node in order.nodes}
+        kept = {node.name: node for node in await renew(_ledger(self._engine, made), renewed.values(), ends_in_s)}
         return [shares for (shares,) in _handed_out([(order,) for order in orders], made, kept)]
 
     def _made_for(self, orders: Sequence[Order]) -> list[tuple[SharedBatch, list[Part]]]:
@@ -207,6 +211,8 @@ def _drafts(order: Order, each: SharedBatch, names: Sequence[str]) -> list[NodeD
             spec=spec,
             worker=order.claim.worker,
             claimed_for=order.claim.claimed_for,
+            launch_id=order.launch_id,
+            ends_in_s=order.ends_in_s,
         )
         for name in names
     ]

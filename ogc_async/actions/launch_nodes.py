@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 import anyio
 
@@ -35,7 +36,7 @@ from ogc_async.errors import (
     StaleNode,
     Throttled,
 )
-from ogc_async.plan import next_offer, offers
+from ogc_async.plan import ends_in_s, next_offer, offers
 from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
@@ -65,18 +66,21 @@ async def launch_layouts(
     *,
     claim: Claim | None = None,
     arrived: Arrived = lambda _node_ids: None,
+    keeps_scale: bool = False,
 ) -> LaunchResult:
     """Launch every layout at its scale; nothing is created where any layout cannot be launched as it is written.
 
-    The nodes are held under ``claim``, the caller's own, or for as long as the launch takes.
+    The nodes are held under ``claim``, the caller's own, or for as long as the launch takes. ``keeps_scale`` says that
+    it was not the user who asked for more.
     """
+    launch_id = None if keeps_scale else uuid4().hex
     checked = check_layouts(layouts, context)
     if claim is not None:
-        return await _launch_or_withdraw(checked, _Launch(context, claim, arrived))
+        return await _launch_or_withdraw(checked, _Launch(context, claim, arrived, launch_id))
     result = LaunchResult()
     try:
         async with claiming(context, "launch") as own:
-            result = await _launch_or_withdraw(checked, _Launch(context, own, arrived))
+            result = await _launch_or_withdraw(checked, _Launch(context, own, arrived, launch_id))
     except asyncio.CancelledError:
         if result:
             # Cancelled while the claim was let go of: the launch succeeded, but its caller never gets the ids.
@@ -115,6 +119,7 @@ class _Launch:
     context: Context
     claim: Claim
     arrived: Arrived
+    launch_id: str | None = None
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     pending: list[int] = field(default_factory=list)
     warnings: dict[int, NodeFailure] = field(default_factory=dict)
@@ -133,6 +138,8 @@ class _Launch:
                 self.claim,
                 self.context.events,
                 count=each.layout.scale + each.layout.spare,
+                launch_id=self.launch_id,
+                ends_in_s=self._ends_in_s(each.layout),
             )
             for each in checked
         ]
@@ -301,7 +308,9 @@ class _Launch:
             wave.work.start_soon(self._renew_and_launch, wave, offer, nodes)
 
     async def _renew_and_launch(self, wave: Wave, offer: Offer, nodes: tuple[NodeSnapshot, ...]) -> None:
-        order = Order(wave.part.checked, offer, self.claim, self.context.events, nodes=nodes)
+        checked = wave.part.checked
+        ends_in_s = self._ends_in_s(checked.layout)
+        order = Order(checked, offer, self.claim, self.context.events, nodes=nodes, ends_in_s=ends_in_s)
         shares = await finish(self._batching().renew(order), grace_s=self.context.settings.ogc_cancel_s)
         renewed = {node.id: node for _, members in shares for node in members}
         self._nodes.update(renewed)
@@ -360,6 +369,9 @@ class _Launch:
 
     def _ledger(self) -> Ledger:
         return Ledger.of(self.context, self.claim.hold)
+
+    def _ends_in_s(self, layout: Layout) -> float | None:
+        return ends_in_s(layout, self.context.settings.ogc_boot_timeout_s)
 
     def _batching(self) -> Batching:
         return batching_of(self.context.engine, self.context.user)

@@ -147,7 +147,9 @@ class _Sync:
             if (count := sum(each.layout == layout.name for each in self._of(ChangeKind.ADD)))
         ]
         surplus = [change.node_id for change in self._of(ChangeKind.REMOVE)]
-        launched = await launch_nodes.launch_layouts(missing, self.context) if missing else LaunchResult()
+        launched = (
+            await launch_nodes.launch_layouts(missing, self.context, keeps_scale=True) if missing else LaunchResult()
+        )
         torn_down = (
             await tear_down.tear_down_nodes(surplus, self.context, force=False, only_db=False, claim=self.claim)
             if surplus

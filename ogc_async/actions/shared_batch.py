@@ -60,6 +60,7 @@ class SharedBatch:
             public_key=self._checked.public_key,
             ssh_port=self._checked.ssh_port,
             host_key=self._host_key,
+            ends_at=max((node.ends_at for node in self._nodes if node.ends_at is not None), default=None),
         )
 
     async def begin(self) -> set[int]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from ogc_async.actions.context import Context
 from ogc_async.db import Engine
 from ogc_async.db.holds import Hold
-from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, resumed, running
+from ogc_async.db.moves import UNBOOTED, End, Move, Place, adopted, asked, move_nodes, renewed, resumed, running
 from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.events import Events, NodeMoved
-from ogc_async.types import Instance, NodeSnapshot, NodeState
+from ogc_async.plan.ends import life_of, life_s
+from ogc_async.types import Instance, NodeSnapshot, NodeState, Then
 
-__all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew", "resume"]
+__all__ = ["UNBOOTED", "End", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,13 @@ async def move(
     *,
     came_from: Collection[NodeState],
     reason: str | None = None,
+    end: End | None = None,
 ) -> list[NodeSnapshot]:
-    """Move the nodes that are still in a state of ``came_from``; those that moved, as they are on record now."""
-    return await _write(ledger, nodes, Move(to=to, came_from=came_from, reason=reason))
+    """Move the nodes that are still in a state of ``came_from``; those that moved, as they are on record now.
+
+    ``end`` says how their machines ended, where they had any and have none now.
+    """
+    return await _write(ledger, nodes, Move(to=to, came_from=came_from, reason=reason, end=end))
 
 
 async def begin_launch(
@@ -60,10 +65,15 @@ async def begin_launch(
     return await _write(ledger, begun, asked(host_key, account))
 
 
-async def renew(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> list[NodeSnapshot]:
-    """Plan nodes anew, in the batches and zones that they are given with, without a machine or a host key."""
+async def renew(
+    ledger: Ledger, nodes: Iterable[NodeSnapshot], ends_in_s: Mapping[int, float | None]
+) -> list[NodeSnapshot]:
+    """Plan nodes anew, in the batches and zones that they are given with, without a machine or a host key.
+
+    ``ends_in_s`` says when their machines' lives are over at the latest, by node id.
+    """
     nodes = [replace(node, instance_id=None, host_key=None) for node in nodes]
-    places = {node.id: Place(node.token, node.launch_index, node.zone) for node in nodes}
+    places = {node.id: Place(node.token, node.launch_index, node.zone, ends_in_s.get(node.id)) for node in nodes}
     return await _write(ledger, nodes, renewed(places))
 
 
@@ -73,13 +83,20 @@ async def adopt(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping
 
 
 async def resume(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
-    """Move stopped or lost nodes to ``running``, with the addresses that their machines came back with, by node id."""
-    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], resumed(machines))
+    """Move stopped or lost nodes to ``running``, with the addresses that their machines came back with, by node id.
+
+    A machine that stops at its end begins another life with each start.
+    """
+    nodes = list(nodes)
+    lives_s = {node.id: life_s(node) for node in nodes if _lives_again(node)}
+    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], resumed(machines, lives_s))
 
 
 async def arrive(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
     """Move nodes from ``launching`` to ``running``, with their machines, by node id; those that moved, by id."""
-    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], running(machines))
+    nodes = list(nodes)
+    lives_s = {node.id: life_s(node) for node in nodes}
+    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], running(machines, lives_s))
 
 
 async def _write(ledger: Ledger, nodes: Iterable[NodeSnapshot], change: Move) -> list[NodeSnapshot]:
@@ -98,6 +115,11 @@ def _tell(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> None:
         address = node.public_ip or node.private_ip if node.state is NodeState.RUNNING else None
         moved = NodeMoved(node.id, node.name, node.layout, node.state, address=address, reason=node.reason)
         ledger.events_of(node.name).publish(moved)
+
+
+def _lives_again(node: NodeSnapshot) -> bool:
+    life = life_of(node)
+    return node.state is NodeState.STOPPED and life is not None and life.then is Then.STOP
 
 
 def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:

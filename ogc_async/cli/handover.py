@@ -17,7 +17,7 @@ from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.spec.fields import MAX_TEXT, choice, matching, optional, text, whole
 from ogc_async.spec.layout import LabelKey, LayoutName, Provider
-from ogc_async.types import LIVE, NodeSnapshot, NodeState, UserSnapshot
+from ogc_async.types import LIVE, Market, NodeSnapshot, NodeState, UserSnapshot
 
 FORMAT = "ogc-env/1"
 HERE = "./"
@@ -26,6 +26,8 @@ LEFT_OUT = {
     "id",
     "updated_at",
     "terminated_at",
+    "ended_at",
+    "ended_by",
     "worker",
     "lease_until",
     "fence",
@@ -97,6 +99,10 @@ class HandedNode(Strict):
     reason: Annotated[str | None, BeforeValidator(optional(text))]
     created_at: Annotated[datetime, BeforeValidator(rows.moment)]
     running_at: Annotated[datetime | None, BeforeValidator(optional(rows.moment))]
+    size: Annotated[str | None, BeforeValidator(optional(rows.size))] = None
+    market: Annotated[Market | None, BeforeValidator(optional(choice(tuple(Market), {}, {})))] = None
+    launch_id: Annotated[str | None, BeforeValidator(optional(rows.launch_id))] = None
+    ends_at: Annotated[datetime | None, BeforeValidator(optional(rows.moment))] = None
 
 
 class Handover(Strict):

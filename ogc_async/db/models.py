@@ -127,6 +127,12 @@ class Node(Base):
     claimed_at: Mapped[datetime | None] = mapped_column(Moment)
     account: Mapped[str | None] = mapped_column(String(64))
     """The account or project that launched it: only what that one says of its machine is heard."""
+    size: Mapped[str | None] = mapped_column(String(64))
+    market: Mapped[str | None] = mapped_column(String(16))
+    launch_id: Mapped[str | None] = mapped_column(String(32))
+    ends_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_by: Mapped[str | None] = mapped_column(String(16))
 
     user: Mapped[User] = relationship(back_populates="nodes")
     actions: Mapped[list[Action]] = relationship(

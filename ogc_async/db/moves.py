@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,9 +15,14 @@ from ogc_async.db.engine import Engine
 from ogc_async.db.holds import Hold, still_held, update_held
 from ogc_async.db.models import Node
 from ogc_async.db.nodes import machine_values, update_each
-from ogc_async.types import Instance, NodeState
+from ogc_async.types import EndedBy, Instance, NodeState
 
 MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
+
+NO_LIVES: Mapping[int, float | None] = MappingProxyType({})
+
+ENDED = frozenset({NodeState.TERMINATED, NodeState.FAILED, NodeState.LOST})
+"""States without a machine."""
 
 UNBOOTED = frozenset({NodeState.PLANNED, NodeState.LAUNCHING})
 
@@ -23,27 +30,41 @@ Along = Callable[[AsyncConnection, Collection[int]], Awaitable[None]]
 """Writes what belongs to a move into the same transaction, given the ids of the nodes that moved."""
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """What ended machines, and when: by the database's clock now, unless the cloud told the moment."""
+
+    by: EndedBy
+    at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
     """What rows enter together: a state, from any of these states, and why.
 
-    ``shared`` are further columns of all rows, ``own`` those of single rows, by node id.
+    ``end`` says how their machines ended, where they had any and have none now. ``shared`` are further columns of all
+    rows, ``own`` those of single rows, by node id.
     """
 
     to: NodeState
     came_from: Collection[NodeState]
     reason: str | None = None
+    end: End | None = None
     shared: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node's place in a batch: the batch's token, the node's number in it, the zone that is asked for."""
+    """A node's place in a batch: the batch's token, the node's number in it, the zone that is asked for.
+
+    ``ends_in_s`` is how many seconds from now its machine's time to live is over at the latest, if it has any.
+    """
 
     token: str
     launch_index: int
     zone: str | None
+    ends_in_s: float | None = None
 
 
 def asked(host_key: str | None = None, account: str | None = None) -> Move:
@@ -60,14 +81,18 @@ def adopted(machines: Mapping[int, Instance]) -> Move:
     return Move(to=NodeState.LAUNCHING, came_from=UNBOOTED, own=_machines(machines))
 
 
-def running(machines: Mapping[int, Instance]) -> Move:
-    """From ``launching`` to ``running``, with the machines and their addresses, by node id."""
-    return Move(to=NodeState.RUNNING, came_from={NodeState.LAUNCHING}, own=_machines(machines))
+def running(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None] = NO_LIVES) -> Move:
+    """From ``launching`` to ``running``, with the machines, their addresses and what they have to live, by node id."""
+    return Move(to=NodeState.RUNNING, came_from={NodeState.LAUNCHING}, own=_begun(machines, lives_s))
 
 
-def resumed(machines: Mapping[int, Instance]) -> Move:
-    """From ``stopped`` or ``lost`` to ``running``, with the addresses that the machines came back with, by node id."""
-    return Move(to=NodeState.RUNNING, came_from={NodeState.STOPPED, NodeState.LOST}, own=_machines(machines))
+def resumed(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None] = NO_LIVES) -> Move:
+    """From ``stopped`` or ``lost`` to ``running``, with the addresses that the machines came back with, by node id.
+
+    ``lives_s`` are the lives that begin anew.
+    """
+    came_from = {NodeState.STOPPED, NodeState.LOST}
+    return Move(to=NodeState.RUNNING, came_from=came_from, own=_begun(machines, lives_s))
 
 
 def renewed(batches: Mapping[int, Place]) -> Move:
@@ -95,6 +120,10 @@ async def _move(connection: AsyncConnection, node_ids: Iterable[int], move: Move
     values: dict[str, Any] = {"state": move.to, "updated_at": database_now(), "reason": move.reason, **move.shared}
     if move.to in MOMENTS:
         values[MOMENTS[move.to]] = database_now()
+    if move.to in ENDED and move.end is not None:
+        values |= {"ended_by": move.end.by, "ended_at": move.end.at or database_now()}
+    elif move.to not in ENDED:
+        values |= {"ended_by": None, "ended_at": None}
     return await update_held(connection, hold, node_ids, values, Node.state.in_(sorted(move.came_from)))
 
 
@@ -114,3 +143,11 @@ async def find_held(engine: Engine, node_ids: Iterable[int], hold: Hold) -> set[
 
 def _machines(machines: Mapping[int, Instance]) -> dict[int, dict[str, Any]]:
     return {node_id: machine_values(machine) for node_id, machine in machines.items()}
+
+
+def _begun(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None]) -> dict[int, dict[str, Any]]:
+    """A life that the cloud itself keeps ends when the cloud says; any other begins now."""
+    own = _machines(machines)
+    for node_id, machine in machines.items():
+        own[node_id]["ends_in_s"] = None if machine.ends_at else lives_s.get(node_id)
+    return own

@@ -6,17 +6,31 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from enum import StrEnum
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, RowMapping, Text, bindparam, case, cast, func, insert, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    RowMapping,
+    Text,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ogc_async.db.clock import database_now, statement_now
+from ogc_async.db.clock import database_later, database_now, statement_now
 from ogc_async.db.engine import Engine
 from ogc_async.db.models import Moment, Node, Worker
 from ogc_async.errors import UnknownNode
-from ogc_async.types import LIVE, Instance, NodeSnapshot, NodeState
+from ogc_async.types import LIVE, EndedBy, Instance, Market, NodeSnapshot, NodeState
 
 T = TypeVar("T")
 
@@ -48,11 +62,18 @@ NODES_IN_ORDER = NODES.order_by(Node.id)
 NODES_BY_ID = NODES.where(Node.id.in_(bindparam("ids", expanding=True)))
 UNPINNED = Node.host_key.is_(None)
 # Many sets of parameters for one statement: thousands of rows written out as VALUES take seconds to compile.
+ENDS_IN_S = "ends_in_s"
+"""Instead of a moment, a row may be given how many seconds from now that is, by the database's clock."""
+_LATER = database_later(bindparam(ENDS_IN_S, type_=Double()))
 PLANS = (
     insert(Node.__table__)  # type: ignore[arg-type]  # a mapped class's table is a Table
-    .values(dict.fromkeys(("created_at", "updated_at", "claimed_at"), statement_now()))
-    .returning(Node.name, Node.id, Node.created_at)
+    .values(dict.fromkeys(("created_at", "updated_at", "claimed_at"), statement_now()) | {"ends_at": _LATER})
+    .returning(Node.name, Node.id, Node.created_at, Node.ends_at)
 )
+KEPT = ("account",)
+"""What is on record stays: a machine has one owner for all of its life."""
+FILLED = ("size", "market", "ends_at")
+"""What is not known now is no reason to forget it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +94,9 @@ class NodeDraft:
     spec: Mapping[str, Any] = field(default_factory=dict)
     worker: str | None = None
     claimed_for: str | None = None
+    launch_id: str | None = None
+    ends_in_s: float | None = None
+    """How many seconds from now its machine's time to live is over at the latest, if it has any."""
 
     @property
     def fence(self) -> int:
@@ -84,10 +108,10 @@ async def plan_nodes(engine: Engine, user_id: int, drafts: Sequence[NodeDraft]) 
     """Put every draft on record as ``planned``, in one transaction; the nodes, in the order of the drafts."""
     shared = {"user_id": user_id, "state": NodeState.PLANNED}
     rows = [_plain(draft) | shared for draft in drafts]
-    made: dict[str, tuple[int, datetime]] = {}
+    made: dict[str, tuple[int, datetime, datetime | None]] = {}
     async with engine.transaction() as connection:
         for chunk in chunks(rows):
-            made |= {name: (node_id, at) for name, node_id, at in await connection.execute(PLANS, chunk)}
+            made |= {name: (node_id, at, ends) for name, node_id, at, ends in await connection.execute(PLANS, chunk)}
     # All but the ids is known: to read thousands of rows again takes as long as to write them.
     return [_planned(draft, *made[draft.name]) for draft in drafts]
 
@@ -210,19 +234,24 @@ async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapsho
 async def update_each(
     connection: AsyncConnection, values: Mapping[int, Mapping[str, Any]], *where: ColumnElement[bool]
 ) -> None:
-    """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves.
-
-    An account that is on record stays: a machine has one owner for all of its life.
-    """
+    """Give each row its own values: one prepared statement, many sets of parameters, in the same order as moves."""
     rows = [{"node_id": node_id, **values[node_id]} for node_id in sorted(values)]
     if rows:
         table = Node.__table__
-        sets: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "node_id"}
-        if "account" in sets:
-            sets["account"] = func.coalesce(table.c.account, sets["account"])
+        sets = {name: _value_of(name) for name in rows[0] if name not in ("node_id", ENDS_IN_S)}
+        if ENDS_IN_S in rows[0]:
+            sets["ends_at"] = func.coalesce(_LATER, sets.get("ends_at", table.c.ends_at))
         sets["updated_at"] = database_now()
         found = update(table).where(table.c.id == bindparam("node_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
         await connection.execute(found.values(sets), rows)
+
+
+def _value_of(name: str) -> ColumnElement[Any]:
+    column: ColumnElement[Any] = Node.__table__.c[name]
+    given: ColumnElement[Any] = bindparam(name)
+    if name in KEPT:
+        return func.coalesce(column, given)
+    return func.coalesce(given, column) if name in FILLED else given
 
 
 def machine_values(instance: Instance) -> dict[str, Any]:
@@ -234,6 +263,9 @@ def machine_values(instance: Instance) -> dict[str, Any]:
         "private_ip": instance.private_ip,
         "launched_at": instance.launched_at,
         "account": instance.account or None,
+        "size": instance.size or None,
+        "market": instance.market,
+        "ends_at": instance.ends_at,
     }
 
 
@@ -243,10 +275,14 @@ def _plain(draft: NodeDraft) -> dict[str, Any]:
     return values | held | {"tags": list(draft.tags), "labels": dict(draft.labels), "spec": dict(draft.spec)}
 
 
-def _planned(draft: NodeDraft, node_id: int, at: datetime) -> NodeSnapshot:
-    values = {each.name: getattr(draft, each.name) for each in fields(draft)} | {"tags": tuple(draft.tags)}
+def _planned(draft: NodeDraft, node_id: int, at: datetime, ends_at: datetime | None) -> NodeSnapshot:
+    values = {each.name: getattr(draft, each.name) for each in fields(draft) if each.name != ENDS_IN_S}
+    values |= {"tags": tuple(draft.tags), "ends_at": ends_at}
     values |= dict.fromkeys(("created_at", "updated_at", "claimed_at", "read_at"), at)
     return NodeSnapshot(**values, id=node_id, state=NodeState.PLANNED, fence=draft.fence)
+
+
+WORDS: Mapping[str, type[StrEnum]] = {"market": Market, "ended_by": EndedBy}
 
 
 def _snapshots(rows: Iterable[RowMapping]) -> Iterator[NodeSnapshot]:
@@ -258,6 +294,7 @@ def _snapshots(rows: Iterable[RowMapping]) -> Iterator[NodeSnapshot]:
         if written not in specs:
             specs[written] = json.loads(written)
         values |= {"state": NodeState(values["state"]), "tags": tuple(values["tags"]), "spec": specs[written]}
+        values |= {name: kind(values[name]) for name, kind in WORDS.items() if values[name] is not None}
         yield NodeSnapshot(**values)
 
 

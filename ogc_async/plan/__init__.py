@@ -2,6 +2,7 @@
 
 from ogc_async.plan.batches import Batch, cut, expand, next_offer, offers
 from ogc_async.plan.diff import Found, World, absent, doubtful, find_changes, find_instances, way_out
+from ogc_async.plan.ends import end_of, ends_in_s, is_overdue, judge, life_of, satisfied
 from ogc_async.plan.group import launch_request
 from ogc_async.plan.naming import new_suffixes, new_token, node_name
 
@@ -12,14 +13,20 @@ __all__ = [
     "absent",
     "cut",
     "doubtful",
+    "end_of",
+    "ends_in_s",
     "expand",
     "find_changes",
     "find_instances",
+    "is_overdue",
+    "judge",
     "launch_request",
+    "life_of",
     "new_suffixes",
     "new_token",
     "next_offer",
     "node_name",
     "offers",
+    "satisfied",
     "way_out",
 ]

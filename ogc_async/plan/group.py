@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ogc_async.plan.batches import Batch, offers
 from ogc_async.spec import Layout
-from ogc_async.types import HostKey, LaunchRequest
+from ogc_async.types import HostKey, LaunchRequest, Then
 
 
 def launch_request(
@@ -16,6 +18,7 @@ def launch_request(
     public_key: str,
     ssh_port: int,
     host_key: HostKey | None = None,
+    ends_at: datetime | None = None,
 ) -> LaunchRequest:
     """The request for ``batch``, which is one of ``layout``'s: equal arguments make equal requests."""
     if batch.layout != layout.name:
@@ -38,6 +41,8 @@ def launch_request(
         ssh_port=ssh_port,
         spot=layout.spot,
         ttl=layout.ttl,
+        stops_at_end=layout.ttl is not None and layout.ttl.then is Then.STOP,
+        ends_at=ends_at,
         disk_size_gib=layout.disk_size,
         tags=layout.tags,
         labels=layout.labels,

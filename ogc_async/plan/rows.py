@@ -71,6 +71,8 @@ instance_id = matching(
 )
 account = matching("[A-Za-z0-9][A-Za-z0-9.:_-]{0,63}", "an account's number or a project's id")
 port = whole(1, 65535)
+size = matching("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a machine type")
+launch_id = matching("[0-9a-f]{1,32}", "a launch's id")
 
 RULES: Mapping[str, Reader] = {
     "name": node_name,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from ogc_async.errors import ProviderError
-from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Volume
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Then, Volume
 
 
 class Provider(Protocol):
@@ -104,8 +105,8 @@ class InjectsHostKeys(Protocol):
 class FindsVolumes(Protocol):
     """A provider whose machines' volumes can outlive them."""
 
-    async def list_volumes(self, owner: str, scope: str) -> list[Volume]:
-        """The volumes with this owner's and this database's tags that no machine has."""
+    async def list_volumes(self, owner: str, scope: str | None = None) -> list[Volume]:
+        """The volumes with this owner's tag that no machine has: this database's, or all where no scope is given."""
         ...
 
     async def delete_volume(self, volume_id: str) -> None:
@@ -113,4 +114,38 @@ class FindsVolumes(Protocol):
 
         Raises :class:`~ogc_async.errors.ResourceInUse` where a machine has it after all.
         """
+        ...
+
+
+@runtime_checkable
+class KeepsEnds(Protocol):
+    """A provider whose machines end or stop when their time to live is over, though this program is gone."""
+
+    def why_no_end(self, *, runs_on: str, platform: str, has_cloud_init: bool, is_spot: bool, then: Then) -> str | None:
+        """Why such machines would not come to such an end by themselves; ``None`` where they do. Makes no call.
+
+        ``has_cloud_init`` says that the image has it, by the catalogue or by the layout's own word.
+        """
+        ...
+
+
+@runtime_checkable
+class MovesEnds(Protocol):
+    """A provider whose machines' ends can be put off while they run."""
+
+    def end_command(self, seconds: int) -> str:
+        """The shell command, as root, by which a machine ends that many seconds from now; "" where it keeps no end."""
+        ...
+
+    async def move_end(self, instance_id: str, ends_at: datetime) -> None:
+        """Tell the cloud of the machine's new end: that it keeps, or shows to others. A repeat changes nothing."""
+        ...
+
+
+@runtime_checkable
+class FindsRegions(Protocol):
+    """A provider that tells where else in the account machines can be."""
+
+    async def regions(self, owner: str) -> list[str]:
+        """Every region of the account that can hold machines with this owner's tag."""
         ...

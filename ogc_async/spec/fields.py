@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationInfo
 
 from ogc_async.spec.tree import Scalar
 from ogc_async.spec.wording import did_you_mean, listed, shown, value_of
-from ogc_async.types import Port
+from ogc_async.types import Port, Then, Ttl
 
 MAX_TEXT = 1024
 MAX_DURATION = timedelta(days=120)
@@ -32,6 +32,17 @@ _PORT = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _LAYOUT_NAME = re.compile("[a-z][a-z0-9-]{0,39}")
 _PORT_FORMS = "write a port such as 80, '8000-8100' or '53/udp'"
 
+_LIFE = ("after", "then")
+_THEN_HINTS = {
+    "delete": "end",
+    "terminate": "end",
+    "remove": "end",
+    "restart": "replace",
+    "renew": "replace",
+    "halt": "stop",
+}
+
+T = TypeVar("T")
 Reader = Callable[[object], object]
 
 
@@ -151,6 +162,35 @@ def duration(shortest_s: float) -> Callable[[object], timedelta]:
         return timedelta(seconds=seconds)
 
     return read
+
+
+SHORTEST_LIFE_S = 30
+"""The shortest life that Compute Engine lets a machine be limited to."""
+
+
+def ttl(given: object) -> Ttl:
+    """A machine's life: a time, or a time ``after`` which it ends, and what happens ``then``."""
+    if isinstance(given, Ttl):
+        return given
+    if not isinstance(given, Mapping):
+        return Ttl.of(duration(SHORTEST_LIFE_S)(given))
+    keys = {str(value_of(key)): value for key, value in given.items()}
+    for key in keys:
+        if key not in _LIFE:
+            raise Unfit(f"has no key {shown(key)}, only after and then{did_you_mean(key, _LIFE)}")
+    if "after" not in keys:
+        raise Unfit("needs the key after: a time such as 4h")
+    return Ttl.of(
+        _part("after", duration(SHORTEST_LIFE_S), keys["after"]),
+        Then(str(_part("then", choice(tuple(Then), {}, _THEN_HINTS), keys.get("then", "end")))),
+    )
+
+
+def _part(key: str, read: Callable[[object], T], given: object) -> T:
+    try:
+        return read(given)
+    except Unfit as error:
+        raise Unfit(f"{key}: {error}") from None
 
 
 def seconds(given: object) -> float:

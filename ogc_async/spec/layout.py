@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     PlainSerializer,
     ValidationError,
     ValidationInfo,
@@ -24,7 +25,7 @@ from ogc_async.errors import Problem, SpecError
 from ogc_async.spec import carried, fields
 from ogc_async.spec.problems import problems_of
 from ogc_async.spec.wording import shown
-from ogc_async.types import Port
+from ogc_async.types import Port, Then, Ttl
 
 MAX_SCALE = 10_000
 
@@ -46,6 +47,24 @@ def _with_text_keys(values: Mapping[Any, object]) -> dict[str, object]:
 def _bare(time: timedelta) -> int | float:
     seconds = time.total_seconds()
     return int(seconds) if seconds.is_integer() else seconds
+
+
+def _life(ttl: Ttl) -> object:
+    """As it is written: a bare time where nothing else is said."""
+    return _bare(ttl) if ttl.then is Then.END else {"after": _bare(ttl), "then": str(ttl.then)}
+
+
+_LIFE_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        {"type": ["string", "number", "null"]},
+        {
+            "type": "object",
+            "properties": {"after": {"type": ["string", "number"]}, "then": {"enum": [str(each) for each in Then]}},
+            "required": ["after"],
+            "additionalProperties": False,
+        },
+    ]
+}
 
 
 def _one_or_more(item: Any) -> BeforeValidator:
@@ -193,11 +212,15 @@ class LayoutKeys(SpecModel):
     )
     spot: Flag = Field(default=False, description="cheaper machines that the cloud may take back")
     ttl: Annotated[
-        timedelta | None,
-        BeforeValidator(fields.optional(fields.duration(30))),
-        PlainSerializer(_bare, when_used="unless-none"),
-        WithJsonSchema({"type": ["string", "number", "null"]}),
-    ] = Field(None, description="life of a machine, which ends by itself afterwards: 30m, 4h, 2d")
+        InstanceOf[Ttl] | None,
+        BeforeValidator(fields.optional(fields.ttl)),
+        PlainSerializer(_life, when_used="unless-none"),
+        WithJsonSchema(_LIFE_SCHEMA),
+    ] = Field(
+        None,
+        description="life of a machine, which ends by itself afterwards: 30m, 4h, 2d; or {after: 4h, then: end}, where"
+        " sync launches another one with replace, and the machine stops with stop",
+    )
     disk_size: Annotated[
         int | None,
         BeforeValidator(fields.optional(fields.disk_size)),

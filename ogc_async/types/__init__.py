@@ -8,11 +8,13 @@ from ogc_async.types.launch import (
     InstanceState,
     LaunchFailure,
     LaunchRequest,
+    Market,
     Offer,
     Port,
     Prepared,
     Volume,
 )
+from ogc_async.types.life import EndedBy, Then, Ttl
 from ogc_async.types.node import LIVE, NodeSnapshot, NodeState, UserSnapshot
 from ogc_async.types.result import (
     DeployResult,
@@ -34,12 +36,14 @@ __all__ = [
     "DescribeRequest",
     "Disk",
     "Doubt",
+    "EndedBy",
     "HostKey",
     "Instance",
     "InstanceState",
     "LaunchFailure",
     "LaunchRequest",
     "LaunchResult",
+    "Market",
     "Milestone",
     "MilestoneKind",
     "NodeFailure",
@@ -53,6 +57,8 @@ __all__ = [
     "SyncPlan",
     "SyncResult",
     "TeardownResult",
+    "Then",
+    "Ttl",
     "UpResult",
     "UserSnapshot",
     "Volume",

@@ -14,6 +14,15 @@ TAG_SCOPE = "ogc:scope"
 TAG_LAYOUT = "ogc:layout"
 TAG_BATCH = "ogc:batch"
 TAG_TAGS = "ogc:tags"
+TAG_ENDS = "ogc:ends"
+"""When the machine's time to live is over at the latest, in whole seconds since the epoch."""
+
+
+class Market(StrEnum):
+    """How a machine is paid for."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
 
 
 class InstanceState(StrEnum):
@@ -74,6 +83,8 @@ class LaunchRequest:
     ``names`` are the nodes', one machine each; ``token`` was committed to the database beforehand (at most 64 ASCII
     characters); ``scope`` tells apart the databases of one owner. A repeat with equal values launches nothing new.
     ``host_key`` is the one that all its machines are to have, where the provider can give it to them.
+    ``ttl`` is how long each machine lives; with ``stops_at_end`` it stops then, and ends otherwise. ``ends_at`` is when
+    that is over at the latest, as it was committed with the token; machines carry it as a tag.
     ``wants_public_ip`` asks for a public address whatever the network gives by itself; None leaves it to the network.
     """
 
@@ -93,6 +104,8 @@ class LaunchRequest:
     ssh_port: int = 22
     spot: bool = False
     ttl: timedelta | None = None
+    stops_at_end: bool = False
+    ends_at: datetime | None = None
     disk_size_gib: int | None = None
     tags: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -125,11 +138,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume that no machine has (any more); ``layout`` is the one whose machine it was made for."""
+    """A volume that no machine has (any more); ``layout`` and ``scope`` are those of the machine it was made for."""
 
     id: str
     layout: str
     size_gib: int = 0
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +152,9 @@ class Instance:
 
     ``launch_index`` is its place in its batch, counted from 0, or -1 where its ``name`` is the node's; ``error`` says
     why it ended, where the cloud told. ``account`` is the one that owns it, by the cloud's own reply; "" where it did
-    not say. One that is not ``is_known`` is told as ended because the cloud does not know its id.
+    not say. One that is not ``is_known`` is told as ended because the cloud does not know its id. ``size`` is the
+    machine type that it was really given, and ``market`` how it is paid for, where the cloud told. ``ends_at`` is when
+    the cloud itself will end or stop it, ``ended_at`` when it went to the state that it is in, by the cloud's word.
     """
 
     id: str
@@ -155,6 +171,10 @@ class Instance:
     account: str = ""
     is_known: bool = True
     error: ProviderError | None = None
+    size: str = ""
+    market: Market | None = None
+    ends_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ogc_async.types.launch import Market
+from ogc_async.types.life import EndedBy
+
 
 class NodeState(StrEnum):
     """planned → launching → running ⇄ stopped → terminating → terminated; failed (never came up), lost (vanished)."""
@@ -69,6 +72,16 @@ class NodeSnapshot:
     updated_at: datetime | None = None
     running_at: datetime | None = None
     terminated_at: datetime | None = None
+    size: str | None = None
+    """The machine type that the cloud gave, which can be another one than the layout's first."""
+    market: Market | None = None
+    launch_id: str | None = None
+    """The call of ``launch`` that it came of; ``None`` where `sync` made it, to keep the scale."""
+    ends_at: datetime | None = None
+    """When its time to live is over; before it runs, the latest moment of that."""
+    ended_at: datetime | None = None
+    """When its machine ended, as far as that is known: at the latest then."""
+    ended_by: EndedBy | None = None
     worker: str | None = None
     fence: int = 0
     claimed_for: str | None = None
@@ -85,6 +98,11 @@ class NodeSnapshot:
     def is_foreign_to(self, account: str | None) -> bool:
         """Another account than that one launched its machine, for certain."""
         return None not in (account, self.account) and self.account != account
+
+    def is_over(self, now: datetime | None = None) -> bool:
+        """Its time to live is over, ``now``, or at the moment of reading."""
+        at = now or self.read_at
+        return self.ends_at is not None and at is not None and at >= self.ends_at
 
     @property
     def heard_of_at(self) -> datetime | None:

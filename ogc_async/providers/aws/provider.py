@@ -116,8 +116,8 @@ class AwsProvider:
         """Delete it; EC2 answers success for one that is gone."""
         await self._client.call("DeleteKeyPair", KeyName=name)
 
-    async def list_volumes(self, owner: str, scope: str) -> list[Volume]:
-        """The volumes of that owner and database that no machine has."""
+    async def list_volumes(self, owner: str, scope: str | None = None) -> list[Volume]:
+        """The volumes of that owner, of that database or of all, that no machine has."""
         return await list_volumes(self._client, owner=owner, scope=scope)
 
     async def delete_volume(self, volume_id: str) -> None:

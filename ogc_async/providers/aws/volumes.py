@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from ogc_async.errors import NotFound, ProviderError, Unauthorized
 from ogc_async.providers.aws.client import AwsClient
@@ -18,9 +19,9 @@ PAGE = 500
 """The most that DescribeVolumes gives at once."""
 
 
-async def list_volumes(client: AwsClient, *, owner: str, scope: str) -> list[Volume]:
-    """Those of every layout that no machine has."""
-    return await _search(client, {TAG_OWNER: owner, TAG_SCOPE: scope})
+async def list_volumes(client: AwsClient, *, owner: str, scope: str | None) -> list[Volume]:
+    """Those of every layout that no machine has; of every database where no scope is given."""
+    return await _search(client, {TAG_OWNER: owner} | ({} if scope is None else {TAG_SCOPE: scope}))
 
 
 async def delete_volume(client: AwsClient, volume_id: str) -> None:
@@ -68,9 +69,10 @@ def _left(failed: Mapping[str, ProviderError]) -> ProviderError:
 async def _search(client: AwsClient, tags: Mapping[str, str]) -> list[Volume]:
     pages = client.pages("DescribeVolumes", "Volumes", Filters=tag_filters(tags), MaxResults=PAGE)
     # A volume in use goes with its machine.
-    return [
-        Volume(each["VolumeId"], read_tags(each).get(TAG_LAYOUT, ""), int(each.get("Size") or 0))
-        async for page in pages
-        for each in page
-        if each["State"] == "available"
-    ]
+    return [_read(each) async for page in pages for each in page if each["State"] == "available"]
+
+
+def _read(described: Mapping[str, Any]) -> Volume:
+    tags = read_tags(described)
+    size_gib = int(described.get("Size") or 0)
+    return Volume(described["VolumeId"], tags.get(TAG_LAYOUT, ""), size_gib, tags.get(TAG_SCOPE, ""))
