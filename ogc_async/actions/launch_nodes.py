@@ -40,6 +40,8 @@ from ogc_async.plan import ends_in_s, next_offer, offers
 from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
+    End,
+    EndedBy,
     Instance,
     LaunchRequest,
     LaunchResult,
@@ -330,7 +332,8 @@ class _Launch:
         if is_sure and not isinstance(error, Throttled):
             self._ended.update(node.id for node in nodes)
         # A node that no cloud has heard of has no machine, whatever is not known of others.
-        await self._move(nodes, NodeState.FAILED, UNBOOTED if is_sure else {NodeState.PLANNED}, str(error))
+        came_from = UNBOOTED if is_sure else {NodeState.PLANNED}
+        await self._move(nodes, NodeState.FAILED, came_from, str(error), End(EndedBy.CLOUD) if has_ended else None)
 
     async def _settle_up(self, part: Part) -> None:
         """Enough nodes run: return what is too much; or some go on booting, and are told as ``pending``."""
@@ -363,9 +366,14 @@ class _Launch:
             log.warning("%d machines could not be returned; `ogc sync` goes on with them: %s", len(moved), error)
 
     async def _move(
-        self, nodes: Sequence[NodeSnapshot], to: NodeState, came_from: Collection[NodeState], reason: str
+        self,
+        nodes: Sequence[NodeSnapshot],
+        to: NodeState,
+        came_from: Collection[NodeState],
+        reason: str,
+        end: End | None = None,
     ) -> list[NodeSnapshot]:
-        return await move(self._ledger(), nodes, to, came_from=came_from, reason=reason)
+        return await move(self._ledger(), nodes, to, came_from=came_from, reason=reason, end=end)
 
     def _ledger(self) -> Ledger:
         return Ledger.of(self.context, self.claim.hold)
@@ -416,4 +424,10 @@ def _no_public_address(node: NodeSnapshot) -> NoPublicAddress:
 
 
 def _with_instance(node: NodeSnapshot, instance: Instance) -> NodeSnapshot:
-    return replace(node, instance_id=instance.id, zone=instance.zone or node.zone)
+    return replace(
+        node,
+        instance_id=instance.id,
+        zone=instance.zone or node.zone,
+        size=instance.size or node.size,
+        market=instance.market or node.market,
+    )

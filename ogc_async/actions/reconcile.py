@@ -24,6 +24,7 @@ from ogc_async.aio.gather import gather_all
 from ogc_async.db.claims import find_workers, forget_workers
 from ogc_async.db.moves import record_instances
 from ogc_async.db.nodes import (
+    find_ended,
     find_forgotten,
     find_lost,
     find_nodes,
@@ -48,6 +49,8 @@ from ogc_async.types import (
     Change,
     ChangeKind,
     DescribeRequest,
+    End,
+    EndedBy,
     Instance,
     LaunchResult,
     NodeFailure,
@@ -72,6 +75,8 @@ Place = tuple[str, str]
 """A provider's name and a region."""
 
 LISTINGS_AT_ONCE = 8
+
+HAD_A_MACHINE = LIVE - {NodeState.PLANNED, NodeState.TERMINATING}
 
 
 async def plan_sync(layouts: Sequence[Layout], context: Context) -> SyncPlan:
@@ -126,6 +131,7 @@ class _Sync:
         """Everything but the scale: first what costs no time, then what has to be waited for, side by side."""
         nodes = {node.id: node for node in (*self.world.nodes, *self.world.lost)}
         await self._move(nodes, ChangeKind.FAIL, NodeState.FAILED, UNBOOTED)
+        await self._move(nodes, ChangeKind.EXPIRE, NodeState.TERMINATED, HAD_A_MACHINE)
         await self._move(nodes, ChangeKind.LOSE, NodeState.LOST, {NodeState.RUNNING, NodeState.STOPPED})
         await self._move(nodes, ChangeKind.HALT, NodeState.STOPPED, {NodeState.RUNNING, NodeState.LOST})
         resumed = {change.node_id: self.machines[change.node_id] for change in self._of(ChangeKind.RESUME)}
@@ -136,7 +142,7 @@ class _Sync:
                 group.start_soon(self._guarded, self._reap, place, changes)
             for place, changes in _by_place(self._of(ChangeKind.ADOPT)).items():
                 group.start_soon(self._guarded, self._adopt, place, changes)
-            if unfinished := [change.node_id for change in self._of(ChangeKind.FINISH)]:
+            if unfinished := [change.node_id for change in self._of(ChangeKind.FINISH, ChangeKind.OVERDUE)]:
                 group.start_soon(self._finish, unfinished)
 
     async def scale(self, layouts: Sequence[Layout]) -> tuple[LaunchResult, TeardownResult]:
@@ -171,11 +177,11 @@ class _Sync:
         to: NodeState,
         came_from: Collection[NodeState],
     ) -> None:
-        by_reason: dict[str, list[NodeSnapshot]] = {}
+        alike: dict[tuple[str, End | None], list[NodeSnapshot]] = {}
         for change in self._of(kind):
-            by_reason.setdefault(change.reason, []).append(nodes[change.node_id])
-        for reason, members in by_reason.items():
-            await move(self._ledger(), members, to, came_from=came_from, reason=reason)
+            alike.setdefault((change.reason, change.end), []).append(nodes[change.node_id])
+        for (reason, end), members in alike.items():
+            await move(self._ledger(), members, to, came_from=came_from, reason=reason, end=end)
 
     def _ledger(self) -> Ledger:
         return Ledger.of(self.context, self.claim.hold)
@@ -190,7 +196,8 @@ class _Sync:
             self.failures.append(error)
 
     async def _finish(self, node_ids: list[int]) -> None:
-        # Artifacts were fetched and teardown scripts run before the node was marked: only the end is missing.
+        # Of one that was marked, artifacts were fetched and teardown scripts have run; one that is overdue should be
+        # gone, and none of that waits for it.
         result = await tear_down.tear_down_nodes(node_ids, self.context, force=True, only_db=False, claim=self.claim)
         self.failures += [*result.failures, *result.leftovers]
 
@@ -231,7 +238,8 @@ class _Sync:
             return
         is_there = isinstance(error, (DeadlineExceeded, InstanceStopped))
         to = NodeState.TERMINATING if is_there else NodeState.FAILED
-        moved = await move(self._ledger(), [node], to, came_from={NodeState.LAUNCHING}, reason=str(error))
+        end = None if is_there else End(EndedBy.CLOUD)
+        moved = await move(self._ledger(), [node], to, came_from={NodeState.LAUNCHING}, reason=str(error), end=end)
         if moved and to is NodeState.TERMINATING and node.instance_id:
             await provider.terminate([node.instance_id])
 
@@ -269,15 +277,20 @@ async def _look(layouts: Sequence[Layout], context: Context) -> World:
     listed = await gather_all(lambda place: _list(place, context), sorted(places), limit=LISTINGS_AT_ONCE)
     machines = [each for _, part in listed for each in part]
     nodes = await find_nodes(context.engine, states=LIVE)
-    shown = [each.instance.id for each in machines]
+    names = [layout.name for layout in layouts]
+    ended, launched_from = await find_ended(context.engine, names) if names else ([], {})
+    shown = [each.instance.id for each in machines if _is_ours(each, context)]
     world = World(
         now=nodes[0].read_at or datetime.now(UTC) if nodes else datetime.now(UTC),
         settle=timedelta(seconds=context.settings.ogc_settle_s),
         nodes=nodes,
-        machines=machines,
+        machines=[each for each in machines if _is_ours(each, context)],
         accounts={place: account for place, (account, _) in zip(sorted(places), listed, strict=True)},
         forgotten=await find_forgotten(context.engine, shown),
         lost=await find_lost(context.engine, shown),
+        ended=ended,
+        launched_from=launched_from,
+        strangers=[each for each in machines if not _is_ours(each, context)],
     )
     return replace(world, looked_up=await _look_up(absent(world), context))
 
@@ -299,24 +312,35 @@ async def _look_up(nodes: Sequence[NodeSnapshot], context: Context) -> dict[str,
 
 
 def _unsigned(world: World, machines: Mapping[int, Instance]) -> list[int]:
-    """Nodes whose rows do not say whose their machines are, though a list does: a release before this one left them."""
-    return [
-        node.id for node in world.nodes if node.account is None and node.id in machines and machines[node.id].account
-    ]
+    """Nodes whose rows lack what a list tells: whose their machines are, what they are, when their cloud ends them.
+
+    A release before this one left some of that out, and an end can be moved from outside.
+    """
+    return [node.id for node in world.nodes if node.id in machines and _tells_more(machines[node.id], node)]
+
+
+def _tells_more(machine: Instance, node: NodeSnapshot) -> bool:
+    return (
+        (node.account is None and bool(machine.account))
+        or (bool(machine.size) and node.size != machine.size)
+        or (machine.market is not None and node.market is None)
+        or (machine.ends_at is not None and node.ends_at != machine.ends_at)
+    )
+
+
+def _is_ours(found: Found, context: Context) -> bool:
+    """This database launched it, and not another one of the same owner."""
+    return found.instance.tags.get(TAG_SCOPE) == context.user.scope
 
 
 async def _list(place: Place, context: Context) -> tuple[str | None, list[Found]]:
-    """Whose list it is, as far as that can be learned, and this owner's and database's machines that are there."""
+    """Whose list it is, as far as that can be learned, and this owner's machines that are there."""
     name, region = place
     provider = context.providers.get(name, region)
     owned = await provider.list_owned(context.user.slug)
     # After the list, which may have told.
     account = await provider.account()
-    return account, [
-        Found(provider=name, region=region, instance=each)
-        for each in owned
-        if each.tags.get(TAG_SCOPE) == context.user.scope and not each.state.is_gone
-    ]
+    return account, [Found(provider=name, region=region, instance=each) for each in owned if not each.state.is_gone]
 
 
 def _diff(world: World, layouts: Sequence[Layout], context: Context) -> SyncPlan:

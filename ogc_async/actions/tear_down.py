@@ -29,11 +29,13 @@ from ogc_async.errors import (
     StaleNode,
     WrongAccount,
 )
-from ogc_async.plan import find_instances, way_out
+from ogc_async.plan import farewell, find_instances, way_out
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
 from ogc_async.types import (
     LIVE,
+    End,
+    EndedBy,
     Instance,
     InstanceState,
     NodeFailure,
@@ -172,7 +174,8 @@ class _Teardown:
             fleet = Fleet(self.context, record)
             scripting = Scripting(self.context, fleet, record)
             running = [node for node in nodes if node.state is NodeState.RUNNING]
-            due = await self._standing([node for node in running if self._has_goodbye(scripting, node)])
+            lasting = [node for node in running if not node.is_over()]
+            due = await self._standing([node for node in lasting if self._has_goodbye(scripting, node)])
             await scripting.see_everyone(scripting.folders_of(due))
 
             async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
@@ -203,8 +206,21 @@ class _Teardown:
                 self.failures.update({node.id: failure(node, error) for node in members})
                 continue
             ended = {node_id for node_id, instance in seen.items() if instance.state in ENDED}
+            ended |= await self._gone_of([node for node in members if node.id not in seen])
             standing += [node for node in members if node.id not in ended]
         return standing
+
+    async def _gone_of(self, nodes: Sequence[NodeSnapshot]) -> set[int]:
+        """Of nodes whose machines are not shown: those whose machines, asked for one by one, do not exist."""
+        by_instance = {node.instance_id: node.id for node in nodes if node.instance_id}
+        if not by_instance:
+            return set()
+        try:
+            answers = await self.context.provider_of(nodes[0]).look_up(list(by_instance))
+        except OgcError:
+            # An SSH session tells as well whether it is there.
+            return set()
+        return {by_instance[key] for key, each in answers.items() if isinstance(each, Instance) and each.state in ENDED}
 
     async def end(self, nodes: Sequence[NodeSnapshot]) -> None:
         """End one provider's machines, and wait until the cloud says that each is gone."""
@@ -355,7 +371,16 @@ class _Teardown:
         return groups
 
     async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
-        moved = await move(self._ledger(), nodes, NodeState.TERMINATED, came_from=LIVE)
+        alike: dict[tuple[EndedBy, str | None], list[NodeSnapshot]] = {}
+        for node in nodes:
+            alike.setdefault(_end_of(node), []).append(node)
+        moved = [
+            node
+            for (by, reason), members in alike.items()
+            for node in await move(
+                self._ledger(), members, NodeState.TERMINATED, came_from=LIVE, reason=reason, end=End(by)
+            )
+        ]
         lost = self._set_lost_aside(nodes, moved)
         self.gone.update(node.id for node in nodes if node not in lost)
 
@@ -411,6 +436,11 @@ def _unknown(node: NodeSnapshot, account: str | None) -> OutcomeUnknown:
         provider=node.provider,
         operation="terminate",
     )
+
+
+def _end_of(node: NodeSnapshot) -> tuple[EndedBy, str | None]:
+    """What a teardown writes of a machine's end, and why: after its time it does what that was to do."""
+    return (EndedBy.TTL, farewell(node)) if node.is_over() else (EndedBy.US, None)
 
 
 def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:

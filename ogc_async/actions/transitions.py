@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from ogc_async.actions.context import Context
 from ogc_async.db import Engine
 from ogc_async.db.holds import Hold
-from ogc_async.db.moves import UNBOOTED, End, Move, Place, adopted, asked, move_nodes, renewed, resumed, running
+from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, resumed, running
 from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.events import Events, NodeMoved
 from ogc_async.plan.ends import life_of, life_s
-from ogc_async.types import Instance, NodeSnapshot, NodeState, Then
+from ogc_async.types import End, Instance, NodeSnapshot, NodeState, Then
 
-__all__ = ["UNBOOTED", "End", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew", "resume"]
+__all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ async def resume(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mappin
     A machine that stops at its end begins another life with each start.
     """
     nodes = list(nodes)
-    lives_s = {node.id: life_s(node) for node in nodes if _lives_again(node)}
-    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], resumed(machines, lives_s))
+    back = {node.id: _living_again(node, machines[node.id]) for node in nodes}
+    return await _write(ledger, [_with_machine(node, back[node.id]) for node in nodes], resumed(back))
 
 
 async def arrive(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
@@ -117,9 +117,12 @@ def _tell(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> None:
         ledger.events_of(node.name).publish(moved)
 
 
-def _lives_again(node: NodeSnapshot) -> bool:
+def _living_again(node: NodeSnapshot, machine: Instance) -> Instance:
     life = life_of(node)
-    return node.state is NodeState.STOPPED and life is not None and life.then is Then.STOP
+    begins = node.state is NodeState.STOPPED and life is not None and life.then is Then.STOP
+    if not begins or life is None or machine.ends_at is not None or node.read_at is None:
+        return machine
+    return replace(machine, ends_at=node.read_at + life)
 
 
 def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:
@@ -130,4 +133,7 @@ def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:
         zone=machine.zone or None,
         public_ip=machine.public_ip,
         private_ip=machine.private_ip,
+        size=machine.size or node.size,
+        market=machine.market or node.market,
+        ends_at=machine.ends_at or node.ends_at,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +14,7 @@ from ogc_async.db.engine import Engine
 from ogc_async.db.holds import Hold, still_held, update_held
 from ogc_async.db.models import Node
 from ogc_async.db.nodes import machine_values, update_each
-from ogc_async.types import EndedBy, Instance, NodeState
+from ogc_async.types import End, Instance, NodeState
 
 MOMENTS = {NodeState.RUNNING: "running_at", NodeState.TERMINATED: "terminated_at"}
 
@@ -28,14 +27,6 @@ UNBOOTED = frozenset({NodeState.PLANNED, NodeState.LAUNCHING})
 
 Along = Callable[[AsyncConnection, Collection[int]], Awaitable[None]]
 """Writes what belongs to a move into the same transaction, given the ids of the nodes that moved."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """What ended machines, and when: by the database's clock now, unless the cloud told the moment."""
-
-    by: EndedBy
-    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +77,9 @@ def running(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None
     return Move(to=NodeState.RUNNING, came_from={NodeState.LAUNCHING}, own=_begun(machines, lives_s))
 
 
-def resumed(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None] = NO_LIVES) -> Move:
-    """From ``stopped`` or ``lost`` to ``running``, with the addresses that the machines came back with, by node id.
-
-    ``lives_s`` are the lives that begin anew.
-    """
-    came_from = {NodeState.STOPPED, NodeState.LOST}
-    return Move(to=NodeState.RUNNING, came_from=came_from, own=_begun(machines, lives_s))
+def resumed(machines: Mapping[int, Instance]) -> Move:
+    """From ``stopped`` or ``lost`` to ``running``, with the addresses that the machines came back with, by node id."""
+    return Move(to=NodeState.RUNNING, came_from={NodeState.STOPPED, NodeState.LOST}, own=_machines(machines))
 
 
 def renewed(batches: Mapping[int, Place]) -> Move:
@@ -146,7 +133,7 @@ def _machines(machines: Mapping[int, Instance]) -> dict[int, dict[str, Any]]:
 
 
 def _begun(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None]) -> dict[int, dict[str, Any]]:
-    """A life that the cloud itself keeps ends when the cloud says; any other begins now."""
+    """A life that the cloud itself keeps ends when the cloud says; any other begins now, or began before."""
     own = _machines(machines)
     for node_id, machine in machines.items():
         own[node_id]["ends_in_s"] = None if machine.ends_at else lives_s.get(node_id)

@@ -15,16 +15,19 @@ from sqlalchemy import (
     Double,
     RowMapping,
     Text,
+    and_,
     bindparam,
     case,
     cast,
     func,
     insert,
+    or_,
     select,
     type_coerce,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
 
 from ogc_async.db.clock import database_later, database_now, statement_now
 from ogc_async.db.engine import Engine
@@ -218,6 +221,22 @@ async def find_lost(engine: Engine, instance_ids: Collection[str]) -> list[NodeS
     return found
 
 
+async def find_ended(engine: Engine, layouts: Collection[str]) -> tuple[list[NodeSnapshot], dict[str, int]]:
+    """Nodes of these layouts that their time to live ended, of each one's latest launch; and that one's first id."""
+    newest, member = aliased(Node), aliased(Node)
+    latest = select(func.max(newest.id)).where(newest.launch_id.is_not(None)).group_by(newest.layout)
+    of_one = and_(newest.layout == member.layout, newest.launch_id == member.launch_id)
+    first = select(member.layout, func.min(member.id)).join(newest, of_one).group_by(member.layout)
+    by_ttl = NODES_IN_ORDER.where(Node.layout.in_(sorted(layouts)), Node.ended_by == EndedBy.TTL)
+    async with engine.reading() as connection:
+        rows = await connection.execute(first.where(newest.id.in_(latest.where(newest.layout.in_(sorted(layouts))))))
+        began = {layout: int(node_id) for layout, node_id in rows}
+        # Nodes of former launches can be many.
+        since = min((began.get(layout, 0) for layout in layouts), default=0)
+        ended = list(_snapshots((await connection.execute(by_ttl.where(Node.id >= since))).mappings()))
+    return [node for node in ended if node.id >= began.get(node.layout, 0)], began
+
+
 async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapshot]:
     """The nodes with these ids, in the order asked. Raises ``UnknownNode`` with all ids that no node has."""
     found: dict[int, NodeSnapshot] = {}
@@ -240,7 +259,9 @@ async def update_each(
         table = Node.__table__
         sets = {name: _value_of(name) for name in rows[0] if name not in ("node_id", ENDS_IN_S)}
         if ENDS_IN_S in rows[0]:
-            sets["ends_at"] = func.coalesce(_LATER, sets.get("ends_at", table.c.ends_at))
+            # A machine that is found long after its launch began its life then: no later than planned does it end.
+            planned = sets.get("ends_at", table.c.ends_at)
+            sets["ends_at"] = case((or_(_LATER.is_(None), planned < _LATER), planned), else_=_LATER)
         sets["updated_at"] = database_now()
         found = update(table).where(table.c.id == bindparam("node_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
         await connection.execute(found.values(sets), rows)

@@ -2,7 +2,7 @@
 
 from ogc_async.plan.batches import Batch, cut, expand, next_offer, offers
 from ogc_async.plan.diff import Found, World, absent, doubtful, find_changes, find_instances, way_out
-from ogc_async.plan.ends import end_of, ends_in_s, is_overdue, judge, life_of, satisfied
+from ogc_async.plan.ends import end_of, ends_in_s, farewell, is_overdue, is_replaced, judge, life_of
 from ogc_async.plan.group import launch_request
 from ogc_async.plan.naming import new_suffixes, new_token, node_name
 
@@ -16,9 +16,11 @@ __all__ = [
     "end_of",
     "ends_in_s",
     "expand",
+    "farewell",
     "find_changes",
     "find_instances",
     "is_overdue",
+    "is_replaced",
     "judge",
     "launch_request",
     "life_of",
@@ -27,6 +29,5 @@ __all__ = [
     "next_offer",
     "node_name",
     "offers",
-    "satisfied",
     "way_out",
 ]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from ogc_async.plan.ends import farewell, is_overdue, is_replaced, judge
+from ogc_async.plan.notes import find_notes
 from ogc_async.spec import Layout
-from ogc_async.types import Instance, InstanceState, NodeSnapshot, NodeState
+from ogc_async.types import End, EndedBy, Instance, InstanceState, NodeSnapshot, NodeState
 from ogc_async.types.launch import TAG_LAYOUT
 from ogc_async.types.sync import Change, ChangeKind, Doubt, SyncPlan
 
 ORDER = tuple(ChangeKind)
-ENDING = frozenset({ChangeKind.LOSE, ChangeKind.FAIL, ChangeKind.FINISH})
+OVER = frozenset({ChangeKind.EXPIRE, ChangeKind.OVERDUE})
+ENDING = OVER | {ChangeKind.LOSE, ChangeKind.FAIL, ChangeKind.FINISH}
 """Changes after which a node counts for no scale."""
 STILL = frozenset({InstanceState.STOPPING, InstanceState.STOPPED})
 
@@ -36,7 +40,9 @@ class World:
     ``accounts`` are those that were listed, by place (``None``: it could not be learned which). ``looked_up`` are
     machines that no list shows, asked for by their own ids; one that is absent there could not be asked for.
     ``forgotten`` are ids of machines that were left alone on purpose; ``lost`` are nodes that were marked so although
-    a list shows their machines; ``settle`` is how long a machine may not be visible after its launch.
+    a list shows their machines; ``settle`` is how long a machine may not be visible after its launch. ``ended`` are
+    nodes whose time to live was over, of each layout's latest launch, which began with the node of the id that
+    ``launched_from`` has for it. ``strangers`` are this owner's machines that other databases launched.
     """
 
     now: datetime
@@ -47,6 +53,9 @@ class World:
     looked_up: Mapping[str, Instance] = field(default_factory=dict)
     forgotten: Collection[str] = ()
     lost: Sequence[NodeSnapshot] = ()
+    ended: Sequence[NodeSnapshot] = ()
+    launched_from: Mapping[str, int] = field(default_factory=dict)
+    strangers: Sequence[Found] = ()
 
     def account_of(self, node: NodeSnapshot) -> str | None:
         """The account that was asked about the node's place."""
@@ -103,6 +112,7 @@ def absent(world: World) -> list[NodeSnapshot]:
 
 def find_changes(world: World, layouts: Iterable[Layout] = (), regions: Mapping[str, str] | None = None) -> SyncPlan:
     """Everything that is to be done, scale included for ``layouts``; ``regions`` are those of layouts by name."""
+    layouts = list(layouts)
     found = world.instances()
     busy = [node for node in world.nodes if node.is_held(world.now)]
     verdicts = [_recovery(world, node, found.get(node.id)) for node in world.nodes if not node.is_held(world.now)]
@@ -121,16 +131,18 @@ def find_changes(world: World, layouts: Iterable[Layout] = (), regions: Mapping[
     # How many a layout has cannot be told where some are another account's.
     elsewhere = {node.layout for node in world.nodes if node.is_foreign_to(world.account_of(node))}
     doubtful_ids = {doubt.node.id for doubt in doubts}
+    satisfied = _satisfied(world, changes)
     for layout in layouts:
         if layout.name not in elsewhere:
             region = (regions or {}).get(layout.name, "")
             # Where lost nodes are back, whether others are too many is for the next look to say.
             changes += [
                 change
-                for change in _scaling(layout, region, staying, world.now, doubtful_ids)
+                for change in _scaling(layout, region, staying, world.now, doubtful_ids, satisfied[layout.name])
                 if change.kind is not ChangeKind.REMOVE or layout.name not in again
             ]
-    return SyncPlan(tuple(sorted(changes, key=_place)), tuple(busy), tuple(doubts))
+    notes = find_notes(layouts, staying, satisfied, len(world.strangers))
+    return SyncPlan(tuple(sorted(changes, key=_place)), tuple(busy), tuple(doubts), notes)
 
 
 def _recovery(world: World, node: NodeSnapshot, instance: Instance | None) -> Change | Doubt | None:
@@ -140,16 +152,19 @@ def _recovery(world: World, node: NodeSnapshot, instance: Instance | None) -> Ch
     if node.state is NodeState.TERMINATING:
         return _change(ChangeKind.FINISH, node, instance)
     if instance is not None:
-        return _as_shown(node, instance)
+        return _as_shown(node, instance, world.now)
     if node.state is NodeState.PLANNED:
         return _change(ChangeKind.FAIL, node, None, "no machine came of its launch, which broke off")
     return _as_absent(world, node, account)
 
 
-def _as_shown(node: NodeSnapshot, instance: Instance) -> Change | None:
+def _as_shown(node: NodeSnapshot, instance: Instance, now: datetime) -> Change | None:
+    if is_overdue(replace(node, ends_at=instance.ends_at or node.ends_at), now):
+        return _change(ChangeKind.OVERDUE, node, instance, f"its time to live is over, and {instance.id} still stands")
     match node.state:
         case NodeState.RUNNING if instance.state in STILL:
-            return _change(ChangeKind.HALT, node, instance, f"{instance.id} was stopped")
+            why = "its time to live was over" if node.is_over(now) else f"{instance.id} was stopped"
+            return _change(ChangeKind.HALT, node, instance, why)
         case NodeState.RUNNING if instance.state is InstanceState.RUNNING and _has_moved(node, instance):
             return _change(ChangeKind.READDRESS, node, instance, f"now {instance.public_ip or instance.private_ip}")
         case NodeState.STOPPED if instance.state is InstanceState.RUNNING:
@@ -181,9 +196,13 @@ def _as_absent(world: World, node: NodeSnapshot, account: str | None) -> Change 
     looked_up = world.looked_up.get(node.instance_id)
     if looked_up is None:
         return Doubt(node, account, f"no list shows {node.instance_id}, and it could not be asked for by itself")
+    end = judge(node, looked_up, world.now)
+    if end.by is EndedBy.TTL:
+        return _change(ChangeKind.EXPIRE, node, None, farewell(node), end)
     if node.state in (NodeState.RUNNING, NodeState.STOPPED):
-        return _change(ChangeKind.LOSE, node, None, f"{node.instance_id} is not there any more")
-    return _change(ChangeKind.FAIL, node, None, f"{node.instance_id}, which its launch made, is not there any more")
+        return _change(ChangeKind.LOSE, node, None, f"{node.instance_id} is not there any more", end)
+    reason = f"{node.instance_id}, which its launch made, is not there any more"
+    return _change(ChangeKind.FAIL, node, None, reason, end)
 
 
 def _has_moved(node: NodeSnapshot, instance: Instance) -> bool:
@@ -213,22 +232,40 @@ def _leaks(world: World, found: Mapping[int, Instance]) -> list[Change]:
     ]
 
 
+def _satisfied(world: World, changes: Iterable[Change]) -> Counter[str]:
+    """By layout: how many nodes did what they were launched for until their time was over, and are not replaced."""
+    over = {change.node_id for change in changes if change.kind in OVER}
+    # One of which a teardown broke off after that counts, too.
+    over |= {each.id for each in world.nodes if each.state is NodeState.TERMINATING and each.is_over(world.now)}
+    done = [*world.ended, *(node for node in world.nodes if node.id in over)]
+    return Counter(
+        node.layout for node in done if node.id >= world.launched_from.get(node.layout, 0) and not is_replaced(node)
+    )
+
+
 def _scaling(
-    layout: Layout, region: str, staying: Sequence[NodeSnapshot], now: datetime, doubtful_ids: Set[int]
+    layout: Layout,
+    region: str,
+    staying: Sequence[NodeSnapshot],
+    now: datetime,
+    doubtful_ids: Set[int],
+    satisfied: int,
 ) -> list[Change]:
     mine = sorted((node for node in staying if node.layout == layout.name), key=lambda node: node.id)
-    missing = layout.scale - len(mine)
-    reason = f"scale {layout.scale}, {len(mine)} there"
-    if missing >= 0:
+    missing = layout.scale - len(mine) - satisfied
+    reason = f"scale {layout.scale}, {len(mine)} there" + (f", {satisfied} ended by ttl" if satisfied else "")
+    if len(mine) <= layout.scale:
         add = Change(kind=ChangeKind.ADD, layout=layout.name, provider=layout.provider, region=region, reason=reason)
-        return [add] * missing
+        return [add] * max(missing, 0)
     # The youngest go first; what somebody works on stays. What nothing is known of neither goes nor makes others go.
     free = [node for node in mine if not node.is_held(now) and node.id not in doubtful_ids]
     surplus = len(mine) - len(doubtful_ids & {node.id for node in mine}) - layout.scale
     return [_change(ChangeKind.REMOVE, node, None, reason) for node in free[max(len(free) - surplus, 0) :]]
 
 
-def _change(kind: ChangeKind, node: NodeSnapshot, instance: Instance | None, reason: str = "") -> Change:
+def _change(
+    kind: ChangeKind, node: NodeSnapshot, instance: Instance | None, reason: str = "", end: End | None = None
+) -> Change:
     return Change(
         kind=kind,
         layout=node.layout,
@@ -238,6 +275,7 @@ def _change(kind: ChangeKind, node: NodeSnapshot, instance: Instance | None, rea
         node=node.name,
         instance_id=instance.id if instance is not None else node.instance_id or "",
         reason=reason,
+        end=end,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ogc_async.spec import Layout
 from ogc_async.spec.fields import Unfit, ttl
-from ogc_async.types import EndedBy, Instance, NodeSnapshot, Then, Ttl
+from ogc_async.types import End, EndedBy, Instance, NodeSnapshot, Then, Ttl
 from ogc_async.types.launch import TAG_ENDS
 
 GRACE = timedelta(minutes=2)
@@ -57,18 +57,21 @@ def end_of(machine: Instance) -> datetime | None:
     return datetime.fromtimestamp(int(written), UTC) if written.isdecimal() and len(written) <= 10 else None
 
 
-def judge(node: NodeSnapshot, machine: Instance | None, now: datetime) -> EndedBy:
-    """What ended a machine that is certainly gone, and that this program did not end.
-
-    ``machine`` is the cloud's last word on it, where there is one.
-    """
-    if machine is not None and machine.reason.startswith(OF_THE_CLOUD):
-        return EndedBy.CLOUD
-    at = machine.ended_at if machine is not None and machine.ended_at is not None else now
-    return EndedBy.TTL if node.ends_at is not None and at >= node.ends_at - EARLY else EndedBy.LOST
+def judge(node: NodeSnapshot, machine: Instance, now: datetime) -> End:
+    """What ended a machine that is certainly gone, and that this program did not end; ``machine`` is the last word."""
+    if machine.reason.startswith(OF_THE_CLOUD):
+        return End(EndedBy.CLOUD, machine.ended_at)
+    if node.ends_at is None or (machine.ended_at or now) < node.ends_at - EARLY:
+        return End(EndedBy.LOST, machine.ended_at)
+    return End(EndedBy.TTL, machine.ended_at or min(node.ends_at, now))
 
 
-def satisfied(node: NodeSnapshot) -> bool:
-    """It did what it was launched for until its time was over, and no other node is to take its place."""
+def farewell(node: NodeSnapshot) -> str:
+    """The reason of a row whose machine ended by itself."""
+    return "its time to live was over" + ("; its artifacts were not fetched" if node.spec.get("artifacts") else "")
+
+
+def is_replaced(node: NodeSnapshot) -> bool:
+    """Once its time is over, another node takes its place."""
     life = life_of(node)
-    return node.ended_by is EndedBy.TTL and (life is None or life.then is not Then.REPLACE)
+    return life is not None and life.then is Then.REPLACE

@@ -14,7 +14,7 @@ from ogc_async.types.launch import (
     Prepared,
     Volume,
 )
-from ogc_async.types.life import EndedBy, Then, Ttl
+from ogc_async.types.life import End, EndedBy, Then, Ttl
 from ogc_async.types.node import LIVE, NodeSnapshot, NodeState, UserSnapshot
 from ogc_async.types.result import (
     DeployResult,
@@ -36,6 +36,7 @@ __all__ = [
     "DescribeRequest",
     "Disk",
     "Doubt",
+    "End",
     "EndedBy",
     "HostKey",
     "Instance",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +19,14 @@ class EndedBy(StrEnum):
     """The cloud, for a reason of its own: a spot machine that it took back, an error at boot."""
     LOST = "lost"
     """Unknown: its machine was there, and is not any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What ended a machine, and when: ``None`` is the moment at which that is put on record."""
+
+    by: EndedBy
+    at: datetime | None = None
 
 
 class Then(StrEnum):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ogc_async.errors import OgcError, OutcomeUnknown, WrongAccount
+from ogc_async.types.life import End
 from ogc_async.types.node import NodeSnapshot
 from ogc_async.types.result import LaunchResult, NodeFailure, TeardownResult
 
@@ -23,6 +24,10 @@ class ChangeKind(StrEnum):
     """A running node whose machine has other addresses than are on record."""
     FINISH = "finish teardown"
     """A teardown that broke off."""
+    EXPIRE = "note end"
+    """A node whose machine ended by itself, since its time to live was over."""
+    OVERDUE = "end overdue"
+    """A machine that stands although its time to live is over."""
     LOSE = "mark lost"
     """A node whose machine is not there any more."""
     FAIL = "mark failed"
@@ -47,6 +52,8 @@ class Change:
     node: str = ""
     instance_id: str = ""
     reason: str = ""
+    end: End | None = field(default=None, compare=False)
+    """How its machine ended, where it had one that is gone by itself."""
 
     def __str__(self) -> str:
         what = self.node or self.instance_id or f"a node of {self.layout}"
@@ -79,12 +86,14 @@ class Doubt:
 class SyncPlan:
     """The changes, in the order of their kinds; ``busy`` are nodes that a living process works on.
 
-    ``doubts`` are nodes that are left as they are, since the cloud's word on them could not be had.
+    ``doubts`` are nodes that are left as they are, since the cloud's word on them could not be had. ``notes`` are
+    sentences about what stays as it is, and may not be meant so.
     """
 
     changes: tuple[Change, ...] = ()
     busy: tuple[NodeSnapshot, ...] = field(default=(), compare=False)
     doubts: tuple[Doubt, ...] = field(default=(), compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def of(self, *kinds: ChangeKind) -> tuple[Change, ...]:
         """The changes of these kinds."""
