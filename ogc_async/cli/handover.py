@@ -35,6 +35,7 @@ LEFT_OUT = {
     "claimed_at",
     "read_at",
 }
+MARKETS = tuple(each.value for each in Market)
 SHARED_SETTINGS = (
     "aws_region",
     "google_project",
@@ -100,7 +101,7 @@ class HandedNode(Strict):
     created_at: Annotated[datetime, BeforeValidator(rows.moment)]
     running_at: Annotated[datetime | None, BeforeValidator(optional(rows.moment))]
     size: Annotated[str | None, BeforeValidator(optional(rows.size))] = None
-    market: Annotated[Market | None, BeforeValidator(optional(choice(tuple(Market), {}, {})))] = None
+    market: Annotated[Market | None, BeforeValidator(optional(choice(MARKETS, {}, {})))] = None
     launch_id: Annotated[str | None, BeforeValidator(optional(rows.launch_id))] = None
     ends_at: Annotated[datetime | None, BeforeValidator(optional(rows.moment))] = None
 

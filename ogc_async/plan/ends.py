@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from ogc_async.spec import Layout
@@ -16,6 +17,8 @@ minutes with two tries to shut down as much as that.
 
 EARLY = timedelta(minutes=1)
 """How much earlier than on record an end may be: a machine counts from its boot, which is noticed a little later."""
+
+_EPOCH = re.compile("[0-9]{1,10}")
 
 OF_THE_CLOUD = "Server."
 """What EC2's reasons for an end of its own begin with."""
@@ -54,7 +57,7 @@ def end_of(machine: Instance) -> datetime | None:
     if machine.ends_at is not None:
         return machine.ends_at
     written = machine.tags.get(TAG_ENDS, "")
-    return datetime.fromtimestamp(int(written), UTC) if written.isdecimal() and len(written) <= 10 else None
+    return datetime.fromtimestamp(int(written), UTC) if _EPOCH.fullmatch(written) else None
 
 
 def judge(node: NodeSnapshot, machine: Instance, now: datetime) -> End:

@@ -182,7 +182,7 @@ def ttl(given: object) -> Ttl:
         raise Unfit("needs the key after: a time such as 4h")
     return Ttl.of(
         _part("after", duration(SHORTEST_LIFE_S), keys["after"]),
-        Then(str(_part("then", choice(tuple(Then), {}, _THEN_HINTS), keys.get("then", "end")))),
+        Then(str(_part("then", choice(tuple(each.value for each in Then), {}, _THEN_HINTS), keys.get("then", "end")))),
     )
 
 

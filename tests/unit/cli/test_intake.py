@@ -151,6 +151,10 @@ def fleet(folder: Path) -> list[NodeSnapshot]:
         "reason": "the cloud said:\n  all well",
         "created_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
         "running_at": datetime(2026, 1, 31, 12, 1, tzinfo=UTC),
+        "size": "t3.small",
+        "market": "spot",
+        "launch_id": "0123456789abcdef0123456789abcdef",
+        "ends_at": datetime(2026, 1, 31, 16, 1, tzinfo=UTC),
     }
     key = new_host_key().public
     first = node(1, "ogc-web-bbbbbbbb", instance_id="i-0123456789abcdef0", host_key=key, **given)
@@ -267,6 +271,7 @@ def test_nothing_in_place_of_a_value_is_refused_but_where_a_row_may_lack_it(
         if len(place) > 2 and not is_refused(with_value(good, place, None), tmp_path / "work")
     }
     row = {"zone", "instance_id", "account", "public_ip", "private_ip", "host_key", "reason", "running_at"}
+    row |= {"size", "market", "launch_id", "ends_at"}
     layout = {"username", "scripts", "min-ready", "region", "ttl", "disk-size", "ssh-port", "jump-host"}
     inner = {"ready.port", "ready.command", *(f"timeouts.{name}" for name in DEADLINES)}
     assert lacking == row | {f"spec.{name}" for name in layout | inner}

@@ -9,7 +9,7 @@ import pytest
 
 from ogc_async.spec import Layout
 from ogc_async.spec.layout import Ready
-from ogc_async.types import Port
+from ogc_async.types import Port, Then, Ttl
 from tests.unit.spec.conftest import HEAD, Load, Problems
 
 
@@ -110,6 +110,43 @@ def test_a_ttl_is_seconds_or_numbers_with_units(load: Load, written: str, time: 
 )
 def test_what_is_no_ttl_is_refused(problems: Problems, written: str, told: str) -> None:
     assert problems(HEAD + f"    ttl: {written}\n") == [f"ogc.yml:9:10: layouts.web.ttl: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "then"),
+    [
+        ("4h", Then.END),
+        ("{after: 4h}", Then.END),
+        ("{after: 4h, then: end}", Then.END),
+        ("{after: 240m, then: replace}", Then.REPLACE),
+        ("{after: 14400, then: stop}", Then.STOP),
+    ],
+)
+def test_a_ttl_says_what_follows_it(load: Load, written: str, then: Then) -> None:
+    ttl = _web(load, f"ttl: {written}").ttl
+    assert ttl == timedelta(hours=4)
+    assert ttl is not None
+    assert ttl.then is then
+    assert ttl == Ttl.of(timedelta(hours=4), then)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("{}", "needs the key after: a time such as 4h"),
+        ("{then: end}", "needs the key after: a time such as 4h"),
+        ("{after: soon}", "after: must be a time such as 90 (seconds), 30m, 4h or 2d, not 'soon'"),
+        ("{after: ~}", "after: must be a time such as 90 (seconds), 30m, 4h or 2d, not nothing"),
+        ("{after: 1s}", "after: must be a time from 30s to 120d, not '1s'"),
+        ("{after: 4h, then: ends}", "then: must be 'end', 'replace' or 'stop', not 'ends'; did you mean 'end'?"),
+        ("{after: 4h, then: delete}", "then: must be 'end', 'replace' or 'stop', not 'delete'; did you mean 'end'?"),
+        ("{after: 4h, then: ~}", "then: must be 'end', 'replace' or 'stop', not nothing"),
+        ("{after: 4h, than: end}", "has no key 'than', only after and then; did you mean 'then'?"),
+    ],
+)
+def test_what_is_no_life_is_refused_with_what_is_wrong_in_it(problems: Problems, written: str, told: str) -> None:
+    (problem,) = problems(HEAD + f"    ttl: {written}\n")
+    assert problem.partition(": layouts.web.ttl: ")[2] == told
 
 
 def test_timeouts_are_seconds_however_they_are_written(load: Load) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import pickle
 from datetime import timedelta
 from pathlib import Path
 
@@ -112,10 +114,14 @@ def test_every_layout_comes_back_the_same_from_its_dict_and_from_json(load: Load
 FULL_BODY = HEAD.split("  web:\n")[1] + FULL
 
 
-@pytest.mark.parametrize("ttl", [30, 30.25, 90, 5400, 86400.5, "1h30m", timedelta(hours=2), None])
+@pytest.mark.parametrize(
+    "ttl", [30, 30.25, 90, 5400, 86400.5, "1h30m", timedelta(hours=2), {"after": "4h", "then": "stop"}, None]
+)
 def test_times_come_back_to_the_microsecond(ttl: object) -> None:
     layout = Layout.from_dict({**MINIMAL, "ttl": ttl, "timeouts": {"boot": 1.25}})
     assert Layout.from_dict(json.loads(json.dumps(layout.as_dict()))) == layout
+    again = Layout.from_dict(layout.model_dump())
+    assert again.ttl == pickle.loads(pickle.dumps(layout.ttl)) == copy.deepcopy(layout.ttl) == layout.ttl
 
 
 def test_a_layout_written_by_hand_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
