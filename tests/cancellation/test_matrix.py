@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -23,7 +24,7 @@ from ogc_async.settings import Settings
 from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
 from ogc_async.testing import MemoryProvider
-from ogc_async.types import LIVE, InstanceState, NodeState, StepState
+from ogc_async.types import LIVE, InstanceState, NodeState, StepState, Ttl
 from tests.cancellation.steps import How, Steps
 from tests.integration.actions.common import recorded
 
@@ -81,7 +82,7 @@ def provider() -> SlowProvider:
 @pytest.fixture
 async def plain(layout: Layout) -> Layout:
     """The layout without anything to run over SSH."""
-    return layout.model_copy(update={"scale": SCALE, "scripts": None})
+    return layout.model_copy(update={"scale": SCALE, "scripts": None, "ttl": Ttl.of(timedelta(hours=1))})
 
 
 def chosen(count: int, kind: str) -> Sequence[int]:

@@ -87,6 +87,7 @@ layouts:
     scripts: scripts
     scale: 2
     zones: [us-east-2a, us-east-2b]
+    ttl: 1h
   worker:
     provider: google
     runs-on: debian-12
@@ -94,6 +95,7 @@ layouts:
     scripts: scripts
     scale: 2
     zones: [us-central1-a, us-central1-b]
+    ttl: {after: 1h, then: replace}
 """
 
 

@@ -13,7 +13,7 @@ from ogc_async import actions
 from ogc_async.sandbox.traffic import KINDS
 from ogc_async.types import SyncResult
 from ogc_async.types.result import NodeIds
-from tests.lies.verbs import SCALE, SCENARIOS, UNHEARD_LAUNCH, Scenario, judge_removal, judge_sync, sync
+from tests.lies.verbs import SCENARIOS, UNHEARD_LAUNCH, Scenario, judge_removal, judge_sync, sync
 from tests.lies.world import Sky, World, named, open_sky, open_world, running, unmatched
 
 CLOUDS = ("aws", "google")
@@ -99,7 +99,7 @@ Judge = Callable[[World, Any], Awaitable[list[str]]]
 
 async def step(world: World, act: Act, judge: Judge, *, is_ending: bool = False) -> None:
     """One verb; and then no machine without a row, and none ended that ran and was to stay."""
-    up = {node.instance_id for node in await running(world)}
+    up = {node.instance_id for node in await running(world)} - world.overdue
     first = len(world.sky.ended)
     result = await act(world)
     what = act.__name__
@@ -127,7 +127,7 @@ async def judge_mended(world: World, result: Any) -> list[str]:
     """In good weather one ``sync`` brings all together."""
     problems = [] if getattr(result, "ok", False) else ["sync in good weather fails"]
     rows, living, up = await world.rows(), world.living(), await running(world)
-    if not len(rows) == len(living) == len(up) == SCALE:
+    if not len(rows) == len(living) == len(up) == world.wanted:
         states = [str(node.state) for node in rows]
         problems.append(f"after sync in good weather: {len(living)} machines, {states}")
     return problems

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ogc_async import actions
-from ogc_async.types import LIVE, LaunchResult, SyncPlan, SyncResult
-from tests.lies.world import World, running
+from sqlalchemy import update
 
-SCALE = 2
+from ogc_async import actions
+from ogc_async.db.models import Node
+from ogc_async.types import LIVE, LaunchResult, SyncPlan, SyncResult
+from tests.lies.world import SCALE, World, running
+
 UNHEARD = {
     "aws": ("RunInstances=error-after", "DescribeInstances=unavailable"),
     "google": ("instances.bulkInsert=error-after", "instances.list=unavailable"),
@@ -83,6 +86,23 @@ async def an_emptied_layout(world: World) -> None:
     assert not world.living()
 
 
+async def a_fleet_that_ends(world: World) -> None:
+    """One node's time is over and its machine gone, one has an hour to live, and one of EC2's stands past its end."""
+    is_kept_by_machine = world.layout.provider == "aws"
+    world.scale, world.wanted = (3, 1) if is_kept_by_machine else (2, 1)
+    await a_fleet(world, world.scale)
+    gone, _, *late = await world.rows()
+    assert world.app.engine is not None
+    async with world.app.engine.transaction() as connection:
+        over = update(Node).where(Node.id.in_([gone.id, *(node.id for node in late)]))
+        await connection.execute(over.values(ends_at=datetime.now(UTC) - timedelta(minutes=10)))
+    world.overdue = {str(node.instance_id) for node in late}
+    room = world.sky.sandbox._room
+    room.end([each for each in room if each.tags and gone.instance_id in (each.id, f"{each.zone}/{each.id}")])
+    while len(world.living()) == world.scale:
+        await asyncio.sleep(0.1)
+
+
 async def launch(world: World) -> Any:
     return await world.attempt("launch", lambda: actions.launch_async([world.scaled(SCALE)], app=world.app))
 
@@ -93,11 +113,11 @@ async def launch_in_zones(world: World) -> Any:
 
 
 async def plan(world: World) -> Any:
-    return await world.attempt("plan", lambda: actions.plan_async(world.spec(SCALE), app=world.app))
+    return await world.attempt("plan", lambda: actions.plan_async(world.spec(world.scale), app=world.app))
 
 
 async def sync(world: World, what: str = "sync") -> Any:
-    return await world.attempt(what, lambda: actions.sync_async(world.spec(SCALE), app=world.app))
+    return await world.attempt(what, lambda: actions.sync_async(world.spec(world.scale), app=world.app))
 
 
 async def remove_all(world: World) -> Any:
@@ -120,7 +140,7 @@ async def judge_sync(world: World, result: Any) -> list[str]:
     if not isinstance(result, SyncResult) or not result.ok:
         return []
     up = len(await running(world))
-    return [] if up == SCALE == len(world.living()) else [f"sync says ok, {up} run"]
+    return [] if up == world.wanted == len(world.living()) else [f"sync says ok, {up} run"]
 
 
 async def judge_plan(_: World, result: Any) -> list[str]:
@@ -155,5 +175,6 @@ SCENARIOS = (
     Scenario(UNHEARD_LAUNCH, an_unheard_launch, sync, judge_sync),
     Scenario("sync of an abandoned launch", an_abandoned_launch, sync, judge_sync),
     Scenario("rm-all", a_fleet, remove_all, judge_removal),
+    Scenario("sync of a fleet that ends", a_fleet_that_ends, sync, judge_sync),
     Scenario("release", an_emptied_layout, release, judge_release),
 )

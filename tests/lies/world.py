@@ -32,6 +32,7 @@ from ogc_async.state import App
 from ogc_async.types import LIVE, NodeSnapshot, NodeState, TeardownResult, UserSnapshot
 from tests.lies.jumping import LoopClock
 
+SCALE = 2
 DEADLINE_S = 300.0
 """What a verb may take on the loop's clock: its deadlines below, one after the other, several times."""
 FULL = ("us-east-2b", "us-central1-b")
@@ -127,6 +128,11 @@ class World:
     layout: Layout
     lie: str = ""
     """What is heard of one operation at present."""
+    scale: int = SCALE
+    wanted: int = SCALE
+    """How many nodes are to run once all is mended: fewer than the scale where some have lived for as long as meant."""
+    overdue: set[str] = field(default_factory=set)
+    """Machines that stand although their time is over: any verb may end them."""
     problems: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
     """What each verb said."""
@@ -228,7 +234,8 @@ def layout_of(cloud: str, folder: Path) -> Layout:
         else {"runs-on": "debian-12", "instance-size": "e2-small", "zones": ["us-central1-a"]}
     )
     keys = {"private": str(folder / "id_ed25519")}
-    return Layout.from_dict({"name": "web", "provider": cloud, "ssh-keys": keys, "folder": str(folder), **on})
+    given = {"name": "web", "provider": cloud, "ssh-keys": keys, "folder": str(folder), "ttl": "1h"}
+    return Layout.from_dict(given | on)
 
 
 def pool(settings: Settings) -> ProviderPool:
