@@ -98,9 +98,11 @@ async def a_fleet_that_ends(world: World) -> None:
         await connection.execute(over.values(ends_at=datetime.now(UTC) - timedelta(minutes=10)))
     world.overdue = {str(node.instance_id) for node in late}
     room = world.sky.sandbox._room
-    room.end([each for each in room if each.tags and gone.instance_id in (each.id, f"{each.zone}/{each.id}")])
-    while len(world.living()) == world.scale:
-        await asyncio.sleep(0.1)
+    (number,) = (each.get("number", each["id"]) for each in world.mine() if each["id"] == gone.instance_id)
+    machine = room.get(number)
+    assert machine is not None
+    room.end([machine])
+    await machine.gone.wait()
 
 
 async def launch(world: World) -> Any:
