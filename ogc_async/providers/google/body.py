@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from math import ceil
 from typing import Any
 
 from ogc_async.errors import InvalidRequest
@@ -11,7 +13,7 @@ from ogc_async.providers.google.firewall import NETWORK
 from ogc_async.providers.google.tags import label_key, labels_of, resource_name
 from ogc_async.types import LaunchRequest, Prepared
 from ogc_async.types.carried import COMPUTE_ENGINE, packed
-from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
+from ogc_async.types.launch import TAG_BATCH, TAG_ENDS, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 TTL_S = (30, 120 * 24 * 3600)
 
@@ -26,15 +28,36 @@ def insert_body(request: LaunchRequest, prepared: Prepared, service_account: str
     }
 
 
+def without_disk_labels(body: Reply) -> Reply:
+    """The same call for an account that may not label disks."""
+    properties = body["instanceProperties"]
+    [disk] = properties["disks"]
+    bare = {key: value for key, value in disk["initializeParams"].items() if key != "labels"}
+    return {**body, "instanceProperties": {**properties, "disks": [{**disk, "initializeParams": bare}]}}
+
+
 def instance_labels(request: LaunchRequest) -> dict[str, str]:
     """The user's labels and tags as they are written, then ours, which win."""
-    ours = {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout, TAG_BATCH: request.token}
+    ours = {**_layout_tags(request), TAG_BATCH: request.token}
+    if request.ends_at is not None:
+        ours[TAG_ENDS] = end_tag(request.ends_at)
     tags = {label_key(key): value for key, value in packed(request.tags, COMPUTE_ENGINE).items()}
     return {**request.labels, **tags, **labels_of(ours)}
 
 
+def end_tag(ends_at: datetime) -> str:
+    """What a machine says of its end: the whole second, since the epoch, by which its life is over."""
+    return str(ceil(ends_at.timestamp()))
+
+
 def scheduling(request: LaunchRequest) -> dict[str, Any]:
-    """Spot, and the machine's time to live, which Compute Engine itself keeps."""
+    """Spot, and the machine's time to live, which Compute Engine itself keeps.
+
+    One action answers for both: what becomes of a machine whose time is over becomes of a spot machine that is taken
+    back. A limit asks for nothing else of an on-demand machine. Sources:
+    https://docs.cloud.google.com/compute/docs/instances/limit-vm-runtime,
+    https://docs.cloud.google.com/compute/docs/instances/create-use-spot.
+    """
     wanted: dict[str, Any] = {}
     if request.spot:
         wanted |= {"provisioningModel": "SPOT", "automaticRestart": False, "onHostMaintenance": "TERMINATE"}
@@ -44,11 +67,15 @@ def scheduling(request: LaunchRequest) -> dict[str, Any]:
             message = f"layout {request.layout!r}: ttl must be between 30 seconds and 120 days on Compute Engine"
             raise InvalidRequest(message, provider=PROVIDER, operation="instances.bulkInsert")
         wanted["maxRunDuration"] = {"seconds": str(seconds)}
-    return wanted | {"instanceTerminationAction": "DELETE"} if wanted else {}
+    return wanted | {"instanceTerminationAction": "STOP" if request.stops_at_end else "DELETE"} if wanted else {}
+
+
+def _layout_tags(request: LaunchRequest) -> dict[str, str]:
+    return {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout}
 
 
 def _properties(request: LaunchRequest, prepared: Prepared, service_account: str | None) -> Reply:
-    disk: Reply = {"sourceImage": prepared.image}
+    disk: Reply = {"sourceImage": prepared.image, "labels": labels_of(_layout_tags(request))}
     if request.disk_size_gib is not None:
         disk["diskSizeGb"] = str(request.disk_size_gib)
     properties: Reply = {

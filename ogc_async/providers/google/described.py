@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ogc_async.errors import InvalidRequest
+from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.tags import label_value, tags_of
-from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchRequest
+from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchRequest, Market
 from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE
 
 STATES = {
@@ -27,6 +29,7 @@ STATES = {
 }
 """Compute Engine's ``TERMINATED`` is a machine that stands still; one that is gone is in no list."""
 
+_ID = re.compile(r"(?P<zone>[a-z][-a-z0-9]*)/(?P<name>[a-z][-a-z0-9]*)")
 _PROJECT = re.compile(r"/projects/(?P<project>[^/]+)/zones/")
 
 
@@ -36,9 +39,10 @@ def read_instance(described: Mapping[str, Any]) -> Instance:
     zone, name = last_part(str(described.get("zone", ""))), str(described["name"])
     interface: Mapping[str, Any] = next(iter(described.get("networkInterfaces") or ()), {})
     access: Mapping[str, Any] = next(iter(interface.get("accessConfigs") or ()), {})
+    state = STATES.get(str(described.get("status")), InstanceState.PENDING)
     return Instance(
         id=f"{zone}/{name}",
-        state=STATES.get(str(described.get("status")), InstanceState.PENDING),
+        state=state,
         token=labels.get(TAG_BATCH, ""),
         launch_index=-1,
         zone=zone,
@@ -49,6 +53,10 @@ def read_instance(described: Mapping[str, Any]) -> Instance:
         tags=labels,
         launched_at=_moment(described.get("creationTimestamp")),
         account=_project_of(described),
+        size=last_part(str(described.get("machineType", ""))),
+        market=_market_of(described.get("scheduling")),
+        ends_at=_end_of(described),
+        ended_at=_stopped_at(described) if state is InstanceState.STOPPED else None,
     )
 
 
@@ -95,6 +103,34 @@ def asked_for(request: DescribeRequest) -> Callable[[Instance], bool]:
 def last_part(url: str) -> str:
     """What a resource's URL ends in: its name."""
     return url.rpartition("/")[2]
+
+
+def zone_and_name(given: str, operation: str, what: str = "instance") -> tuple[str, str]:
+    """The two parts of an id. Raises :class:`~ogc_async.errors.InvalidRequest` for what is no id."""
+    match = _ID.fullmatch(given)
+    if match is None:
+        message = f"{given!r} is no {what} of Compute Engine: those are written zone/name"
+        raise InvalidRequest(message, provider=PROVIDER, operation=operation)
+    return match["zone"], match["name"]
+
+
+def _market_of(scheduling: Mapping[str, Any] | None) -> Market | None:
+    if scheduling is None:
+        return None
+    is_spot = scheduling.get("provisioningModel") == "SPOT" or scheduling.get("preemptible")
+    return Market.SPOT if is_spot else Market.ON_DEMAND
+
+
+def _end_of(described: Mapping[str, Any]) -> datetime | None:
+    """When Compute Engine will end or stop it: by its own word while it runs, else by what it was told."""
+    status: Mapping[str, Any] = (described.get("resourceStatus") or {}).get("scheduling") or {}
+    told: Mapping[str, Any] = described.get("scheduling") or {}
+    return _moment(status.get("terminationTimestamp")) or _moment(told.get("terminationTime"))
+
+
+def _stopped_at(described: Mapping[str, Any]) -> datetime | None:
+    is_suspended = described.get("status") == "SUSPENDED"
+    return _moment(described.get("lastSuspendedTimestamp" if is_suspended else "lastStopTimestamp"))
 
 
 def _project_of(described: Mapping[str, Any]) -> str:

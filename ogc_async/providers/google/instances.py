@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
@@ -11,7 +10,7 @@ from ogc_async.aio.gather import gather_all, gather_bounded
 from ogc_async.errors import InstanceDied, InvalidRequest, NotFound, ProviderError, ServiceUnavailable
 from ogc_async.providers.google.client import GoogleClient
 from ogc_async.providers.google.credentials import PROVIDER
-from ogc_async.providers.google.described import asked_for, ended_instance
+from ogc_async.providers.google.described import asked_for, ended_instance, zone_and_name
 from ogc_async.providers.google.errors import is_missing, operation_error
 from ogc_async.providers.google.launching import Launching
 from ogc_async.providers.google.listing import Deletion, Listing
@@ -28,8 +27,6 @@ DELETED_S = 10.0
 
 TERMINATED = InstanceState.TERMINATED
 GOING = frozenset({InstanceState.STOPPING, InstanceState.TERMINATING, TERMINATED})
-
-_ID = re.compile(r"(?P<zone>[a-z][-a-z0-9]*)/(?P<name>[a-z][-a-z0-9]*)")
 
 
 class Instances:
@@ -102,11 +99,11 @@ class Instances:
         return await gather_bounded(call, ids, limit=self._settings.ogc_max_api_calls, catch=ProviderError)
 
     async def _look_up(self, instance_id: str) -> Instance:
-        _check_id(instance_id, "instances.get")
+        zone_and_name(instance_id, "instances.get")
         return self._as_ending(await self._listing.get(instance_id))
 
     async def _delete(self, instance_id: str) -> Instance:
-        zone, name = _check_id(instance_id, "instances.delete")
+        zone, name = zone_and_name(instance_id, "instances.delete")
         ended = ended_instance(instance_id)
         try:
             operation = await self._client.call("instances.delete", zone=zone, instance=name)
@@ -261,15 +258,6 @@ class Instances:
 def _misplaced(request: LaunchRequest, why: str) -> InvalidRequest:
     message = f"layout {request.layout!r}: {why}; set its region and zones, or GOOGLE_DATACENTER"
     return InvalidRequest(message, provider=PROVIDER, operation="instances.bulkInsert")
-
-
-def _check_id(instance_id: str, operation: str) -> tuple[str, str]:
-    """Zone and name. Raises :class:`~ogc_async.errors.InvalidRequest` for what is no id."""
-    match = _ID.fullmatch(instance_id)
-    if match is None:
-        message = f"{instance_id!r} is no instance of Compute Engine: those are written zone/name"
-        raise InvalidRequest(message, provider=PROVIDER, operation=operation)
-    return match["zone"], match["name"]
 
 
 def _named(ids: Sequence[str]) -> str:

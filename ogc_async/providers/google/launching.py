@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ogc_async.aio.gather import gather_bounded
-from ogc_async.errors import InvalidRequest, NoCapacity, OutcomeUnknown, ProviderError, TokenSpent
-from ogc_async.providers.google.body import insert_body
+from ogc_async.errors import InvalidRequest, NoCapacity, OutcomeUnknown, ProviderError, TokenSpent, Unauthorized
+from ogc_async.providers.google.body import insert_body, without_disk_labels
 from ogc_async.providers.google.client import GoogleClient, Reply
 from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.described import pending_instance
@@ -24,6 +24,9 @@ INSERT_TIMEOUT_S = 300.0
 
 APPEAR_S = 10.0
 """How long a machine whose name is taken already may not carry its labels in lists yet."""
+
+LABELS_DISKS = "compute.disks.setLabels"
+"""The right to make disks with labels, as a refusal names it."""
 
 Answer = Instance | LaunchFailure
 
@@ -77,13 +80,26 @@ class Launching:
         self._listing.memory.zones[request.token] = zone
         body = insert_body(request, prepared, self._settings.google_application_service_account)
         try:
-            operation = await self._client.call(LAUNCH, zone=zone, query={"requestId": request.token}, body=body)
+            operation = await self._call(request, zone, body)
         except TokenSpent:
             # The names are there: ours, if they carry our batch's label, and that is looked at next.
             return None
         if operation.get("operationGroupId"):
             self._listing.memory.groups[request.token] = str(operation["operationGroupId"])
         return operation
+
+    async def _call(self, request: LaunchRequest, zone: str, body: Reply) -> Reply:
+        """Credentials that may not label disks are refused the whole call: ask again without.
+
+        Those disks go with their machines like all others, and are only not found where they did not.
+        """
+        query = {"requestId": request.token}
+        try:
+            return await self._client.call(LAUNCH, zone=zone, query=query, body=body)
+        except Unauthorized as error:
+            if LABELS_DISKS not in error.message:
+                raise
+        return await self._client.call(LAUNCH, zone=zone, query=query, body=without_disk_labels(body))
 
     async def _follow(self, request: LaunchRequest, zone: str, operation: Reply) -> Followed:
         """Until every machine shows, or the operation has ended, or nothing more can be learned."""

@@ -67,7 +67,7 @@ class Listing:
         here = f"zones/{self._client.region}-"
         found: list[Reply] = []
         async for page in self._client.pages("instances.aggregatedList", filter_=filter_):
-            self._check_whole("instances.aggregatedList", page)
+            check_whole("instances.aggregatedList", page, self._client.region)
             for scope, part in (page.get("items") or {}).items():
                 found += (part.get("instances") or ()) if scope.startswith(here) else ()
         return self._noted(found)
@@ -100,14 +100,9 @@ class Listing:
     async def _items(self, operation: str, zone: str, filter_: str) -> list[Reply]:
         items: list[Reply] = []
         async for page in self._client.pages(operation, zone=zone, filter_=filter_):
-            self._check_whole(operation, page)
+            check_whole(operation, page, self._client.region)
             items += page.get("items") or ()
         return items
-
-    def _check_whole(self, operation: str, page: Mapping[str, Any]) -> None:
-        beyond = unreached(page, self._client.region)
-        if beyond:
-            raise unreadable(operation, f"a list that is not whole: {beyond}", HTTPStatus.OK)
 
     def _noted(self, described: Iterable[Mapping[str, Any]]) -> dict[str, Instance]:
         by_id = {each.id: each for each in map(self._read, described)}
@@ -119,3 +114,10 @@ class Listing:
     def _read(self, described: Mapping[str, Any]) -> Instance:
         instance = read_instance(described)
         return instance if instance.account else replace(instance, account=self._client.account)
+
+
+def check_whole(operation: str, page: Mapping[str, Any], region: str | None) -> None:
+    """Raises :class:`~ogc_async.errors.UnreadableReply` where a page lacks what there is in the region, or in any."""
+    beyond = unreached(page, region)
+    if beyond:
+        raise unreadable(operation, f"a list that is not whole: {beyond}", HTTPStatus.OK)

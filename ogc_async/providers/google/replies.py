@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-Part: TypeAlias = "type[str] | type[int] | Fields | Many | Named"
+Part: TypeAlias = "type[str] | type[int] | type[bool] | Fields | Many | Named"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,21 @@ _INSTANCE = Fields(
     needs={"name": str, "status": str, "zone": str},
     may={
         "labels": Named(str),
+        "labelFingerprint": str,
+        "machineType": str,
+        "scheduling": Fields(may={"provisioningModel": str, "preemptible": bool, "terminationTime": str}),
+        "resourceStatus": Fields(may={"scheduling": Fields(may={"terminationTimestamp": str})}),
         "networkInterfaces": Many(
             Fields(may={"networkIP": str, "accessConfigs": Many(Fields(may={"natIP": str}))}),
         ),
         "selfLink": str,
         "statusMessage": str,
         "creationTimestamp": str,
+        "lastStopTimestamp": str,
+        "lastSuspendedTimestamp": str,
     },
 )
+_DISK = Fields(needs={"name": str, "status": str}, may={"labels": Named(str), "sizeGb": str, "users": Many(str)})
 _OPERATION = Fields(
     needs={"name": str, "status": str},
     may={
@@ -70,8 +77,10 @@ _FIREWALL = Fields(
 _METADATA = Fields(may={"items": Many(Fields(may={"key": str, "value": str}))})
 _PAGE: Mapping[str, Part] = {"nextPageToken": str, "warning": _WARNING}
 _SCOPE = Fields(may={"instances": Many(_INSTANCE), "warning": _WARNING})
+_DISKS = Fields(may={"disks": Many(_DISK), "warning": _WARNING})
 
 KINDS: Mapping[str, Fields] = {
+    "diskAggregatedList": Fields(may={"items": Named(_DISKS), "unreachables": Many(str), **_PAGE}),
     "firewall": _FIREWALL,
     "guestAttributes": Fields(
         may={"queryValue": Fields(may={"items": Many(Fields(needs={"key": str, "value": str}))})}
@@ -109,8 +118,8 @@ def fault_of(reply: object, kind: str) -> str:
     return _fault(reply, KINDS[kind], "")
 
 
-def unreached(page: Mapping[str, Any], region: str) -> str:
-    """What a page of a list says that it could not reach of a region; "" where it holds all that there is."""
+def unreached(page: Mapping[str, Any], region: str | None) -> str:
+    """What a page of a list says that it could not reach of a region, or of any; "" where it holds all there is."""
     warning = str((page.get("warning") or {}).get("code", ""))
     if warning in _INCOMPLETE and not page.get("unreachables"):
         return warning
@@ -125,10 +134,10 @@ def _is_cut(scope: Mapping[str, Any]) -> bool:
     return (scope.get("warning") or {}).get("code") in _INCOMPLETE
 
 
-def _may_be_in(region: str, scope: str) -> bool:
+def _may_be_in(region: str | None, scope: str) -> bool:
     """``scope`` ends in a zone's or region's name; one that says neither may be any."""
     name = scope.rpartition("/")[2]
-    return name == region or name.startswith(f"{region}-") or "-" not in name
+    return region is None or name == region or name.startswith(f"{region}-") or "-" not in name
 
 
 def _fault(value: object, part: Part, where: str) -> str:
@@ -142,7 +151,7 @@ def _fault(value: object, part: Part, where: str) -> str:
         if not isinstance(value, list):
             return f"{where} is no list"
         return _first(_fault(each, part.of, f"{where}[{index}]") for index, each in enumerate(value))
-    is_right = isinstance(value, part) and not isinstance(value, bool)
+    is_right = isinstance(value, part) and isinstance(value, bool) is (part is bool)
     return "" if is_right else f"{where} is {_brief(value)}"
 
 

@@ -57,7 +57,10 @@ class Tokens:
 
 
 class StubbedClient(GoogleClient):
-    """Calls what ``says`` has an answer for; ``calls`` counts them by operation, and ``bearers`` keeps who called."""
+    """Calls what ``says`` has an answer for.
+
+    ``calls`` counts them by operation, ``bearers`` keeps who called, and ``bodies`` what was sent with each operation.
+    """
 
     def __init__(self, folder: Path, says: Mapping[str, Says], *, project: str = PROJECT, **values: Any) -> None:
         path = folder / "credentials.json"
@@ -70,6 +73,7 @@ class StubbedClient(GoogleClient):
         self.says = dict(says)
         self.calls: Counter[str] = Counter()
         self.bearers: list[str] = []
+        self.bodies: dict[str, list[Any]] = {}
         self._tokens = Tokens()
 
     def instances(self) -> Instances:
@@ -90,6 +94,7 @@ class StubbedClient(GoogleClient):
         status, content = said(query) if callable(said) else said
         self.calls[operation] += 1
         self.bearers.append(bearer)
+        self.bodies.setdefault(operation, []).append(body)
         return status, content if isinstance(content, bytes) else json.dumps(content).encode()
 
 

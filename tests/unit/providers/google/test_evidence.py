@@ -79,6 +79,19 @@ async def test_once_a_launch_is_taken_no_other_calls_refusal_is_its_own(
     )
 
 
+async def test_an_account_that_may_not_label_disks_launches_without(tmp_path: Path) -> None:
+    refused = no(403, "forbidden", f"Required 'compute.disks.setLabels' permission for 'projects/{PROJECT}/x'")
+    client = StubbedClient(tmp_path, {LAUNCH: [refused, DONE], "instances.list": BOTH})
+    assert ids(await launch(client)) == IDS
+    labelled, bare = client.bodies[LAUNCH]
+    assert "ogc-layout" in str(labelled["instanceProperties"]["disks"])
+    assert "labels" not in str(bare["instanceProperties"]["disks"])
+    client = StubbedClient(tmp_path, {LAUNCH: no(403, "forbidden")})
+    with pytest.raises(errors.Unauthorized):
+        await launch(client)
+    assert client.calls[LAUNCH] == 1
+
+
 POLICY = "Constraint constraints/compute.vmExternalIpAccess violated for project projects/our-project."
 ENDS = {
     "INTERNAL_ERROR": ("Internal error.", 503, errors.NoCapacity),

@@ -20,11 +20,22 @@ from tests.unit.providers.google.stub import StubbedClient, Time, instance, no, 
 
 RECORDED = Path(libcloud.__file__).parent / "test/compute/fixtures/gce"
 
+DISK = {"name": "web-1", "status": "READY", "sizeGb": "10", "users": ["x"], "labels": {"ogc-owner": "adam"}}
+MACHINE: dict[str, Any] = {
+    **instance("web-1"),
+    "machineType": "zones/us-central1-a/machineTypes/e2-small",
+    "scheduling": {"provisioningModel": "SPOT", "preemptible": True, "terminationTime": "2026-01-01T00:00:00Z"},
+    "resourceStatus": {"scheduling": {"terminationTimestamp": "2026-01-01T00:00:00Z"}},
+    "lastStopTimestamp": "2026-01-01T00:00:00Z",
+    "lastSuspendedTimestamp": "2026-01-01T00:00:00Z",
+    "labelFingerprint": "abc=",
+}
 WELL: dict[str, dict[str, Any]] = {
+    "diskAggregatedList": {"items": {"zones/us-central1-a": {"disks": [DISK]}}},
     "firewall": {"name": "f", "allowed": [{"IPProtocol": "tcp", "ports": ["22"]}], "sourceRanges": ["0.0.0.0/0"]},
     "guestAttributes": {"queryValue": {"items": [{"namespace": "hostkeys", "key": "ssh-ed25519", "value": "AAAA"}]}},
     "image": {"name": "i", "architecture": "X86_64"},
-    "instance": instance("web-1"),
+    "instance": MACHINE,
     "instanceAggregatedList": {"items": {"zones/us-central1-a": {"instances": [instance("web-1")]}}},
     "instanceList": {"items": [instance("web-1")]},
     "machineType": {"name": "e2-small", "architecture": "X86_64"},
@@ -62,7 +73,7 @@ WRONG = (None, "x", 7, True, ["x"], {"x": "y"}, [None], {"x": None})
 
 def arguments(name: str) -> dict[str, str]:
     given = {"zone": "us-central1-a", "instance": "web-1", "operation": "operation-1", "machineType": "e2-small"}
-    given |= {"firewall": "f", "image": "i", "family": "f"}
+    given |= {"firewall": "f", "image": "i", "family": "f", "disk": "web-1"}
     return {key: value for key, value in given.items() if f"{{{key}}}" in METHODS[name].path}
 
 
@@ -110,9 +121,9 @@ def spoilt(value: Any, part: Part) -> Iterator[Any]:
     elif isinstance(part, Named):
         for key in value:
             yield from ({**value, key: each} for each in spoilt(value[key], part.of))
-    kinds = {str: str, int: int, Many: list}.get(part if isinstance(part, type) else type(part), dict)
+    kinds = {str: str, int: int, bool: bool, Many: list}.get(part if isinstance(part, type) else type(part), dict)
     for each in WRONG:
-        is_like_it = isinstance(each, kinds) and not isinstance(each, bool)
+        is_like_it = isinstance(each, kinds) and isinstance(each, bool) is (kinds is bool)
         if not is_like_it:
             yield each
 
@@ -146,7 +157,7 @@ def unknown(schema: dict[str, Any], part: Part, where: str) -> list[str]:
         return unknown(schema["items"], part.of, f"{where}[]") if schema["type"] == "array" else [where]
     if isinstance(part, Named):
         return unknown(schema["additionalProperties"], part.of, f"{where}.*") if schema["type"] == "object" else [where]
-    return [] if schema["type"] == {str: "string", int: "integer"}[part] else [where]
+    return [] if schema["type"] == {str: "string", int: "integer", bool: "boolean"}[part] else [where]
 
 
 def test_what_was_once_recorded_is_of_its_kind() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ import pytest
 
 from ogc_async.errors import InvalidRequest, NotFound
 from ogc_async.providers.catalog import CATALOG
-from ogc_async.providers.google.body import insert_body, instance_labels
+from ogc_async.providers.google.body import insert_body, instance_labels, without_disk_labels
 from ogc_async.providers.google.described import read_instance
 from ogc_async.providers.google.errors import map_reply, operation_error
 from ogc_async.providers.google.firewall import allowed, rules_of, union, wanted_rules
 from ogc_async.providers.google.images import image_query
 from ogc_async.providers.google.methods import METHODS
 from ogc_async.providers.google.tags import label_is, labels_of, resource_name, tags_of
-from ogc_async.types import InstanceState, Port
+from ogc_async.types import InstanceState, Market, Port
 from ogc_async.types.launch import TAG_OWNER
 from tests import discovery
 from tests.unit.providers.google.request import PREPARED, TOKEN, request
@@ -33,6 +33,7 @@ VALUE = re.compile(r"[-_a-z0-9]{0,63}")
 REQUESTS = [
     request(),
     request(spot=True, ttl=timedelta(hours=4), disk_size_gib=40, tags=("a", "b"), labels={"team": "x"}),
+    request(ttl=timedelta(hours=4), stops_at_end=True, ends_at=datetime(2026, 5, 1, tzinfo=UTC)),
     request(
         owner="Émile & Co", layout="a-very-" + "long-" * 7 + "one", tags=tuple(f"component-{n:02}" for n in range(30))
     ),
@@ -75,7 +76,8 @@ def test_a_launch_says_what_the_layout_asks_for() -> None:
     }
     [disk] = properties["disks"]
     assert (disk["boot"], disk["autoDelete"]) == (True, True)
-    assert disk["initializeParams"] == {"sourceImage": PREPARED.image, "diskSizeGb": "40"}
+    labels = {"ogc-owner": "adam", "ogc-scope": request().scope, "ogc-layout": "web"}
+    assert disk["initializeParams"] == {"sourceImage": PREPARED.image, "diskSizeGb": "40", "labels": labels}
     assert properties["serviceAccounts"][0]["email"] == "robot@x"
     assert properties["metadata"]["items"] == [
         {"key": "ssh-keys", "value": PREPARED.key_pair},
@@ -84,6 +86,34 @@ def test_a_launch_says_what_the_layout_asks_for() -> None:
     plain = insert_body(request(), PREPARED, None)["instanceProperties"]
     assert [each["autoDelete"] for each in plain["disks"]] == [True]
     assert not {"scheduling", "serviceAccounts"} & set(plain)
+
+
+@pytest.mark.parametrize("spot", [False, True])
+@pytest.mark.parametrize(("stops", "action"), [(False, "DELETE"), (True, "STOP")])
+def test_a_machine_whose_time_is_over_ends_or_stops_as_its_layout_says(stops: bool, action: str, spot: bool) -> None:
+    asked = request(ttl=timedelta(hours=1), stops_at_end=stops, spot=spot)
+    told = insert_body(asked, PREPARED, None)["instanceProperties"]["scheduling"]
+    assert (told["maxRunDuration"], told["instanceTerminationAction"]) == ({"seconds": "3600"}, action)
+    assert ("automaticRestart" in told) is spot
+
+
+def test_a_machine_says_the_second_by_which_its_life_is_over_and_one_without_an_end_does_not() -> None:
+    ends_at = datetime(2026, 5, 1, 12, 0, 0, 1, tzinfo=UTC)
+    bodies = [insert_body(request(ttl=timedelta(hours=1), ends_at=ends_at), PREPARED, None) for _ in range(2)]
+    assert bodies[0] == bodies[1]
+    label = bodies[0]["instanceProperties"]["labels"]["ogc-ends"]
+    assert datetime.fromtimestamp(int(label), UTC) == datetime(2026, 5, 1, 12, 0, 1, tzinfo=UTC)
+    assert "ogc-ends" not in instance_labels(request())
+
+
+def test_a_launch_without_disk_labels_says_all_else() -> None:
+    whole = insert_body(request(disk_size_gib=40), PREPARED, None)
+    bare = without_disk_labels(whole)
+    [disk] = bare["instanceProperties"]["disks"]
+    [labelled] = whole["instanceProperties"]["disks"]
+    assert disk["initializeParams"].items() < labelled["initializeParams"].items()
+    bare["instanceProperties"]["disks"] = whole["instanceProperties"]["disks"]
+    assert bare == whole
 
 
 @pytest.mark.parametrize("seconds", [29, 120 * 24 * 3600 + 1])
@@ -189,6 +219,8 @@ def test_recorded_instances_are_read() -> None:
     recorded = json.loads((RECORDED / "aggregated_instances.json").read_text())
     read = [read_instance(each) for scope in recorded["items"].values() for each in scope.get("instances", ())]
     assert len(read) > 5
+    assert {each.size for each in read} >= {"n1-standard-1"}
+    assert all(each.size and each.market for each in read)
     assert all(each.id == f"{each.zone}/{each.name}" and each.zone.count("-") == 2 for each in read)
     assert {each.state for each in read} <= set(InstanceState)
     assert any(each.public_ip for each in read)
@@ -211,6 +243,57 @@ def test_recorded_instances_are_read() -> None:
 )
 def test_states_are_read(status: str, state: InstanceState) -> None:
     assert read_instance({"name": "n", "zone": "x/zones/us-central1-a", "status": status}).state is state
+
+
+FIRST, SECOND = "2026-05-01T12:00:00Z", "2026-05-01T05:30:00.000-07:00"
+"""The second one is half an hour after the first."""
+
+
+@pytest.mark.parametrize(
+    ("described", "market"),
+    [
+        ({"scheduling": {"provisioningModel": "SPOT", "preemptible": True}}, Market.SPOT),
+        ({"scheduling": {"preemptible": True}}, Market.SPOT),
+        ({"scheduling": {"provisioningModel": "STANDARD", "preemptible": False}}, Market.ON_DEMAND),
+        ({"scheduling": {}}, Market.ON_DEMAND),
+        ({}, None),
+    ],
+)
+def test_how_a_machine_is_paid_for_is_read(described: dict[str, Any], market: Market | None) -> None:
+    assert read_instance({"name": "n", "zone": "x/zones/us-central1-a", **described}).market is market
+
+
+@pytest.mark.parametrize(
+    ("described", "ends"),
+    [
+        ({"resourceStatus": {"scheduling": {"terminationTimestamp": FIRST}}}, FIRST),
+        ({"resourceStatus": {"scheduling": {"terminationTimestamp": SECOND}}, "scheduling": {}}, SECOND),
+        ({"resourceStatus": {}, "scheduling": {"terminationTime": FIRST}}, FIRST),
+        (
+            {
+                "resourceStatus": {"scheduling": {"terminationTimestamp": FIRST}},
+                "scheduling": {"terminationTime": SECOND},
+            },
+            FIRST,
+        ),
+        ({"scheduling": {"maxRunDuration": {"seconds": "60"}}}, None),
+        ({"scheduling": {"terminationTime": "soon"}}, None),
+        ({}, None),
+    ],
+)
+def test_when_the_cloud_ends_a_machine_is_read(described: dict[str, Any], ends: str | None) -> None:
+    read = read_instance({"name": "n", "zone": "x/zones/us-central1-a", "status": "RUNNING", **described})
+    assert read.ends_at == (None if ends is None else datetime.fromisoformat(ends))
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"),
+    [("TERMINATED", FIRST), ("STOPPED", FIRST), ("SUSPENDED", SECOND), ("RUNNING", None), ("STOPPING", None)],
+)
+def test_since_when_a_machine_stands_still_is_read(status: str, ended: str | None) -> None:
+    described = {"status": status, "lastStopTimestamp": FIRST, "lastSuspendedTimestamp": SECOND}
+    read = read_instance({"name": "n", "zone": "x/zones/us-central1-a", **described})
+    assert read.ended_at == (None if ended is None else datetime.fromisoformat(ended))
 
 
 def recorded(pattern: str) -> list[Any]:
