@@ -183,7 +183,12 @@ def is_missing(error: ProviderError, resource: str) -> bool:
 
 def is_retryable(error: Exception) -> bool:
     """The same call, with the same parameters, may succeed a little later."""
-    return isinstance(error, ProviderError) and error.retryable
+    return isinstance(error, ProviderError) and error.retryable and not is_overtaken(error)
+
+
+def is_overtaken(error: Exception) -> bool:
+    """Somebody else has changed the resource since it was read: the same change of it as it is now may succeed."""
+    return isinstance(error, ProviderError) and error.retryable and error.code in _CONDITIONS
 
 
 def _class_of(status: int, codes: Collection[str], message: str, operation: str) -> type[ProviderError]:

@@ -6,16 +6,15 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from ogc_async.errors import InvalidRequest, NotFound, ProviderError, ServiceUnavailable, TokenSpent
+from ogc_async.errors import InvalidRequest, NotFound, ServiceUnavailable, TokenSpent
 from ogc_async.providers.google.client import GoogleClient, Reply
 from ogc_async.providers.google.credentials import PROVIDER
-from ogc_async.providers.google.errors import is_missing, operation_error
+from ogc_async.providers.google.errors import is_missing
+from ogc_async.providers.google.operations import finish
 from ogc_async.providers.google.tags import ownership, resource_name
 from ogc_async.types import LaunchRequest, Port
 
 NETWORK = "global/networks/default"
-POLL_S = 0.5
-OPERATION_TIMEOUT_S = 120.0
 SETTLE_S = 30.0
 
 Rules = Mapping[str, frozenset[str]]
@@ -49,7 +48,7 @@ async def delete_firewall(client: GoogleClient, layout: str, *, owner: str, scop
     """Delete the layout's firewall; one that is gone already is fine."""
     name = resource_name(owner, scope, layout)
     try:
-        await _finish(client, await client.call("firewalls.delete", firewall=name), "firewalls.delete")
+        await finish(client, await client.call("firewalls.delete", firewall=name), "firewalls.delete")
     except NotFound as error:
         if not is_missing(error, f"global/firewalls/{name}"):
             raise
@@ -87,7 +86,7 @@ async def _insert(client: GoogleClient, name: str, request: LaunchRequest) -> No
         "sourceRanges": _networks(request.ingress),
         "targetTags": [name],
     }
-    await _finish(client, await client.call("firewalls.insert", body=body), "firewalls.insert")
+    await finish(client, await client.call("firewalls.insert", body=body), "firewalls.insert")
 
 
 async def _complete(client: GoogleClient, there: Mapping[str, Any], request: LaunchRequest) -> None:
@@ -97,21 +96,7 @@ async def _complete(client: GoogleClient, there: Mapping[str, Any], request: Lau
         return
     body: Reply = {"allowed": allowed(rules), "sourceRanges": sources}
     begun = await client.call("firewalls.patch", firewall=str(there["name"]), body=body)
-    await _finish(client, begun, "firewalls.patch")
-
-
-async def _finish(client: GoogleClient, operation: Reply, name: str) -> None:
-    """Wait for a global operation's end. Raises what it failed with."""
-    deadline = client.clock() + OPERATION_TIMEOUT_S
-    while operation.get("status") != "DONE":
-        if client.clock() > deadline:
-            message = f"operation {operation.get('name')} is not done after {OPERATION_TIMEOUT_S:g} s"
-            raise ProviderError(message, provider=PROVIDER, operation=name)
-        await client.sleep(POLL_S)
-        operation = await client.call("globalOperations.get", operation=str(operation["name"]))
-    error = operation_error(operation, name)
-    if error is not None:
-        raise error
+    await finish(client, begun, "firewalls.patch")
 
 
 def _networks(ingress: Iterable[str]) -> list[str]:

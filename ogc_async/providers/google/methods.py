@@ -34,8 +34,14 @@ METHODS = {
     "instances.getGuestAttributes": Method(
         "GET", "zones/{zone}/instances/{instance}/getGuestAttributes", Group.WRITE, "guestAttributes"
     ),
+    "instances.setLabels": Method("POST", "zones/{zone}/instances/{instance}/setLabels", Group.WRITE, "operation"),
+    "instances.setScheduling": Method(
+        "POST", "zones/{zone}/instances/{instance}/setScheduling", Group.WRITE, "operation"
+    ),
     "instances.list": Method("GET", "zones/{zone}/instances", Group.LIST, "instanceList"),
     "instances.aggregatedList": Method("GET", "aggregated/instances", Group.HEAVY_READ, "instanceAggregatedList"),
+    "disks.aggregatedList": Method("GET", "aggregated/disks", Group.HEAVY_READ, "diskAggregatedList"),
+    "disks.delete": Method("DELETE", "zones/{zone}/disks/{disk}", Group.WRITE, "operation"),
     "zoneOperations.get": Method("GET", "zones/{zone}/operations/{operation}", Group.OPERATION_READ, "operation"),
     "zoneOperations.list": Method("GET", "zones/{zone}/operations", Group.LIST, "operationList"),
     "globalOperations.get": Method("GET", "global/operations/{operation}", Group.GLOBAL, "operation"),

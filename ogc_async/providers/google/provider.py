@@ -6,22 +6,27 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import anyio
 
+from ogc_async.aio.gather import gather_bounded
 from ogc_async.aio.limiter import Levels
 from ogc_async.aio.singleflight import SingleFlight
 from ogc_async.errors import InvalidRequest, OgcError, ProviderError, ResourceInUse
-from ogc_async.providers.base import Provider, PublishesHostKeys
+from ogc_async.providers.base import FindsRegions, FindsVolumes, KeepsEnds, MovesEnds, Provider, PublishesHostKeys
 from ogc_async.providers.google import hostkeys, images
 from ogc_async.providers.google.client import GoogleClient
 from ogc_async.providers.google.credentials import PROVIDER
+from ogc_async.providers.google.ends import move_end
 from ogc_async.providers.google.firewall import delete_firewall, ensure_firewall
 from ogc_async.providers.google.instances import Instances
 from ogc_async.providers.google.keypair import check_os_login, ssh_keys
 from ogc_async.providers.google.limits import Limits
+from ogc_async.providers.google.regions import find_regions
+from ogc_async.providers.google.volumes import delete_volume, delete_volumes, list_volumes
 from ogc_async.settings import Settings
-from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Then, Volume
 
 MAX_BATCH = 1000
 """A bulk insert takes 5,000; smaller ones say sooner what became of them."""
@@ -47,9 +52,11 @@ class GoogleProvider:
         shared: Levels | None = None,
         rng: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self.region = region
+        self._wall_clock = wall_clock
         self.max_batch = min(settings.ogc_launch_batch or MAX_BATCH, MAX_BATCH)
         self._client = GoogleClient(settings, region, limits=limits, shared=shared, rng=rng, clock=clock, sleep=sleep)
         zone = settings.google_datacenter
@@ -99,11 +106,51 @@ class GoogleProvider:
         return await hostkeys.published(self._client, instance_id)
 
     async def release(self, layout: str, *, owner: str, scope: str) -> None:
-        """Delete the layout's firewall; Compute Engine would do so while machines live behind it, this does not."""
+        """Delete the layout's firewall, and the disks that its machines left; while machines are there, both stay.
+
+        Compute Engine would delete a firewall of machines that live behind it.
+        """
         if await self._instances.list_layout(layout, owner=owner, scope=scope):
             message = f"machines of layout {layout!r} are still there; terminate them first"
             raise ResourceInUse(message, provider=self.name, operation="firewalls.delete")
-        await delete_firewall(self._client, layout, owner=owner, scope=scope)
+        removed = await gather_bounded(
+            lambda delete: delete(self._client, layout, owner=owner, scope=scope),
+            (delete_firewall, delete_volumes),
+            limit=2,
+            catch=ProviderError,
+        )
+        first = next(filter(None, removed), None)
+        if first is not None:
+            raise first
+
+    def why_no_end(self, *, runs_on: str, platform: str, has_cloud_init: bool, is_spot: bool, then: Then) -> str | None:
+        """Compute Engine itself ends or stops every machine that this launches, whatever runs on it.
+
+        Its exception, a preemptible machine that is no spot machine, is none that this launches:
+        https://docs.cloud.google.com/compute/docs/instances/limit-vm-runtime.
+        """
+        return None
+
+    def end_command(self, seconds: int) -> str:
+        """Nothing: the machine keeps no end of its own."""
+        return ""
+
+    async def move_end(self, instance_id: str, ends_at: datetime) -> None:
+        """Limit a machine that stands still, from its next start on; one that runs is refused."""
+        now = datetime.fromtimestamp(self._wall_clock(), UTC)
+        await move_end(self._client, instance_id, ends_at, now=now)
+
+    async def regions(self, owner: str) -> list[str]:
+        """The regions of the project that have machines of that owner, or disks that they left."""
+        return await find_regions(self._client, owner)
+
+    async def list_volumes(self, owner: str, scope: str | None = None) -> list[Volume]:
+        """The disks of that owner, of that database or of all, that no machine has."""
+        return await list_volumes(self._client, owner=owner, scope=scope)
+
+    async def delete_volume(self, volume_id: str) -> None:
+        """Delete it, by its ``zone/name``; one that is gone already is fine."""
+        await delete_volume(self._client, volume_id)
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -130,3 +177,7 @@ def _what_is_prepared(request: LaunchRequest) -> Hashable:
 
 _: type[Provider] = GoogleProvider
 __: type[PublishesHostKeys] = GoogleProvider
+___: type[FindsVolumes] = GoogleProvider
+____: type[FindsRegions] = GoogleProvider
+_____: type[KeepsEnds] = GoogleProvider
+______: type[MovesEnds] = GoogleProvider
