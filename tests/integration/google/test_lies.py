@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,10 @@ async def test_each_thing_that_a_provider_does_says_that_the_reply_could_not_be_
             provider.describe(asked),
             provider.list_owned("adam"),
             provider.release("web", owner="adam", scope="s"),
+            provider.regions("adam"),
+            provider.list_volumes("adam"),
+            provider.delete_volume(ID),
+            provider.move_end(ID, datetime.now(UTC) + timedelta(hours=1)),
         ):
             with pytest.raises(UnreadableReply):
                 await doing
