@@ -13,6 +13,7 @@ from pydantic import ValidationInfo
 from ogc_async.spec.fields import Unfit, as_text, text
 from ogc_async.spec.wording import shown
 from ogc_async.types.carried import COMPUTE_ENGINE, EC2, Room, packed
+from ogc_async.types.launch import TAG_ENDS
 
 ON_RECORD = "is_on_record"
 """The key of a validation's context that says so of a layout."""
@@ -42,16 +43,17 @@ def label_value(given: object, info: ValidationInfo) -> str:
     return _checked(as_text(given), "a label's value", info)
 
 
-def check_room(tags: Iterable[str], labels: Collection[str], info: ValidationInfo) -> None:
-    """Refuse more than one machine can carry beside what this program writes there itself."""
+def check_room(tags: Iterable[str], labels: Collection[str], info: ValidationInfo, *, has_end: bool = False) -> None:
+    """Refuse more than a machine can carry beside what this program writes there: its end, too, if ``has_end``."""
     cloud, room = _room(info)
     if room is None:
         return
-    count = len({*room.ours, *packed(tags, room), *labels})
+    ours = room.ours | ({TAG_ENDS} if has_end else frozenset())
+    count = len({*ours, *packed(tags, room), *labels})
     if count > room.entries:
         things = "tags" if room is EC2 else "labels"
         raise Unfit(
-            f"a machine would carry {count} {things}, {len(room.ours)} of them this program's own,"
+            f"a machine would carry {count} {things}, {len(ours)} of them this program's own,"
             f" and {cloud} takes at most {room.entries}; leave out {count - room.entries}"
         )
 

@@ -264,6 +264,13 @@ class LayoutKeys(SpecModel):
         carried.check_room(info.data.get("tags", ()), labels, info)
         return labels
 
+    @field_validator("ttl")
+    @classmethod
+    def _room_for_the_end(cls, ttl: Ttl | None, info: ValidationInfo) -> Ttl | None:
+        if ttl is not None:
+            carried.check_room(info.data.get("tags", ()), info.data.get("labels", {}), info, has_end=True)
+        return ttl
+
     @field_validator("zones")
     @classmethod
     def _in_region(cls, zones: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:

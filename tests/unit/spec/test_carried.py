@@ -115,6 +115,9 @@ def test_a_machine_takes_so_many_labels_and_not_one_more(provider: str, ours: in
         )
         with pytest.raises(SpecError, match=told):
             Layout.from_dict({**MINIMAL, "provider": provider, **more})
+    ended = rf"layouts\.web\.ttl: a machine would carry {most + 1} .* {ours + 1} of them .* leave out 1"
+    with pytest.raises(SpecError, match=ended):
+        Layout.from_dict({**MINIMAL, "provider": provider, "labels": fitting, "ttl": "1h"})
 
 
 def test_a_name_of_the_users_takes_no_room_of_its_own_on_ec2() -> None:
