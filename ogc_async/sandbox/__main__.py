@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=default.port, help="port of the APIs; 0 takes a free one (%(default)s)")
     add("--ssh-port", type=int, default=default.ssh_port, help="port of every machine's SSH server (%(default)s)")
     add("--no-ssh", action="store_true", help="machines hold their addresses, and nobody answers there")
+    add("--no-user-data", action="store_true", help="machines run nothing of the user data that they are launched with")
+    add("--no-systemd", action="store_true", help="machines have cron, and no systemd")
     add("--enclosure", choices=("auto", "on", "off"), default=default.enclosure, help="bubblewrap's (%(default)s)")
     add("--login-shell", default=default.login_shell, metavar="SHELL", help="of every machine (%(default)s)")
     add("--network", default=default.network, help="where the machines' addresses are, in 127.0.0.0/8 (%(default)s)")
@@ -138,6 +140,8 @@ def _settings(options: argparse.Namespace) -> SandboxSettings:
         port=options.port,
         ssh_port=options.ssh_port,
         has_ssh=not options.no_ssh,
+        runs_user_data=not options.no_user_data,
+        has_systemd=not options.no_systemd,
         enclosure=options.enclosure,
         login_shell=options.login_shell,
         network=options.network,

@@ -20,11 +20,14 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from ogc_async.sandbox import sftp_server
+from ogc_async.sandbox.guest.places import Places
 from ogc_async.sandbox.sweep import Sweeper
-from ogc_async.sandbox.view import PATH, Account, view_of, write_accounts
+from ogc_async.sandbox.view import MACHINE, PATH, Account, view_of, write_accounts
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
+SYSTEM_FOLDERS = ("root", "kernel", "programs")
+"""A machine's own, in its folder; it has them where its user data is run."""
 KEEPER = "echo ready && exec cat >/dev/null"
 """The machine's first process: it tells that the view stands, and ends with the sandbox, whose pipe it reads."""
 
@@ -47,6 +50,21 @@ class Cell(Protocol):
 
     async def sftp(self, account: Account, client: str) -> list[str]:
         """The words that serve SFTP to that client, with the paths that commands see. Raises ``OSError``."""
+
+    @property
+    def places(self) -> Places:
+        """Where the machine's own files are, as commands see them."""
+
+    @property
+    def path(self) -> str:
+        """Where a login's commands are looked for."""
+
+    @property
+    def system_folder(self) -> str:
+        """The working folder of the system's own processes, as this computer sees it."""
+
+    def of_system(self, words: Sequence[str]) -> list[str]:
+        """The words that run ``words`` as the machine's system does."""
 
     def send(self, pid: int, number: int) -> None:
         """Send a signal to the whole process group of the command that this child process runs."""
@@ -144,6 +162,26 @@ class BareCell:
         _make_home(self._folder, account.user)
         return _sftp_words(0, self.home(account.user), client)
 
+    @property
+    def places(self) -> Places:
+        """Where they really are."""
+        return Places(*(str(self._folder / name) for name in SYSTEM_FOLDERS))
+
+    @property
+    def path(self) -> str:
+        """The machine's own programs come first, if it has some."""
+        return _login_path(self._folder, self.places)
+
+    @property
+    def system_folder(self) -> str:
+        """The machine's root, by which its processes are found."""
+        return self.places.root
+
+    def of_system(self, words: Sequence[str]) -> list[str]:
+        """As they are."""
+        self._is_used = True
+        return list(words)
+
     def send(self, pid: int, number: int) -> None:
         """The child leads its group."""
         with suppress(ProcessLookupError, PermissionError):
@@ -165,6 +203,7 @@ class EnclosedCell:
         self._programs = programs
         self._folder = folder
         self._accounts: dict[str, Account] = {}
+        self._of_system: list[str] = []
         self._keeper: asyncio.subprocess.Process | None = None
         self._init = 0
         self._is_closed = False
@@ -190,6 +229,30 @@ class EnclosedCell:
         """A server that enters the namespaces by itself: its own program is not to be seen in there."""
         await self._open(account)
         return _sftp_words(self._init, self.home(account.user), client)
+
+    @property
+    def places(self) -> Places:
+        """Beside this computer's programs."""
+        return Places(*(f"{MACHINE}/{name}" for name in SYSTEM_FOLDERS))
+
+    @property
+    def path(self) -> str:
+        """The machine's own programs come first, if it has some."""
+        return _login_path(self._folder, self.places)
+
+    @property
+    def system_folder(self) -> str:
+        """Nowhere, as for commands."""
+        return "/"
+
+    def of_system(self, words: Sequence[str]) -> list[str]:
+        """In namespaces for this run alone, as root by number: they end with it, and cost a machine nothing between."""
+        if not self._of_system:
+            _make_folders(self._folder)
+            if not (self._folder / "etc/passwd").exists():
+                write_accounts(self._folder, ())
+            self._of_system = [self._programs.bwrap, *view_of(self._folder, 0), "--chdir", self.places.root, "--"]
+        return [*self._of_system, *words]
 
     def send(self, pid: int, number: int) -> None:
         """The command leads a group of its own, which the child process waits for from outside."""
@@ -266,8 +329,17 @@ def _home(folder: Path, user: str) -> Path:
 
 
 def _make_home(folder: Path, user: str) -> None:
-    for each in (folder / "home", folder / "tmp", folder / "etc", _home(folder, user)):
+    _make_folders(folder)
+    _home(folder, user).mkdir(mode=0o700, exist_ok=True)
+
+
+def _make_folders(folder: Path) -> None:
+    for each in (folder / "home", folder / "tmp", folder / "etc"):
         each.mkdir(mode=0o700, exist_ok=True)
+
+
+def _login_path(folder: Path, places: Places) -> str:
+    return f"{places.programs}:{PATH}" if (folder / "programs").is_dir() else PATH
 
 
 def _sftp_words(pid: int, home: str, client: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncssh
 
 from ogc_async.sandbox.enclosure import Cell, Enclosure
+from ogc_async.sandbox.guest.system import Guest
 from ogc_async.sandbox.processes import Session, run_session
 from ogc_async.sandbox.sweep import Sweeper
 from ogc_async.sandbox.view import Account
@@ -121,6 +122,8 @@ class Host:
         self._cell = cell
         self._shell = path_of_shell(shell)
         self._given_key = host_key
+        self.guest: Guest | None = None
+        """The machine's system, where its user data is run."""
         self._server: asyncssh.SSHAcceptor | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._commands: set[asyncio.Task[None]] = set()
@@ -134,6 +137,11 @@ class Host:
         """Let in these from now on, and nobody else."""
         self._logins = tuple(logins)
         self._authorized[:] = [(login.user, asyncssh.import_public_key(login.public_key)) for login in self._logins]
+
+    @property
+    def cell(self) -> Cell:
+        """Where its commands run, until it halts."""
+        return self._cell
 
     async def open(self) -> None:
         """Listen from now on."""
@@ -155,6 +163,8 @@ class Host:
 
     async def halt(self) -> None:
         """Cut every connection and end every process; the home stays."""
+        if self.guest is not None:
+            self.guest.halt()
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):
@@ -176,6 +186,8 @@ class Host:
 
     def _run(self, process: Session) -> None:
         account = Account(process.get_extra_info("username"), self._shell)
+        if self.guest is not None:
+            self.guest.tell_time()
         task = asyncio.create_task(run_session(process, self._cell, account))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)

@@ -13,7 +13,7 @@ import asyncssh
 from asyncssh.sftp import MIN_SFTP_VERSION
 
 from ogc_async.sandbox.enclosure import Cell
-from ogc_async.sandbox.view import PATH, Account
+from ogc_async.sandbox.view import Account
 
 CHUNK = 65536
 DRAIN_TIMEOUT_S = 5.0
@@ -166,7 +166,7 @@ def _environment(process: Session, cell: Cell, account: Account) -> dict[str, st
     return {
         "LANG": "C.UTF-8",
         **{name: value for name, value in sent.items() if name.startswith(TAKEN)},
-        "PATH": PATH,
+        "PATH": cell.path,
         "HOME": cell.home(account.user),
         "USER": account.user,
         "LOGNAME": account.user,

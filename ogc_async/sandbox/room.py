@@ -8,15 +8,19 @@ import random
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 import asyncssh
 
 from ogc_async.sandbox.clock import Clock
-from ogc_async.sandbox.fates import Fates
+from ogc_async.sandbox.fates import Blow, Fates
+from ogc_async.sandbox.guest.runs import Runs
+from ogc_async.sandbox.guest.system import HALT, REBOOT, Ground, Guest
+from ogc_async.sandbox.guest.userdata import UserData
 from ogc_async.sandbox.hosts import AddressesTaken, Host, Hosts, Login
 from ogc_async.sandbox.settings import SandboxSettings
+from ogc_async.sandbox.traffic import CLOCK, REBOOT_LATER, SHUTDOWN, SPOT_RECLAIM, STOP, read_faults
 from ogc_async.sandbox.traffic import INTERNAL_ERROR as FATAL_ERROR
-from ogc_async.sandbox.traffic import SHUTDOWN, SPOT_RECLAIM, STOP, read_faults
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +62,12 @@ class Machine:
     boot_s: float
     host_key: asyncssh.SSHKey | None = field(default=None, repr=False)
     tags: dict[str, str] = field(default_factory=dict)
+    user_data: UserData | None = field(default=None, repr=False)
+    """What its system runs; ``None`` is nothing."""
     state: State = State.PENDING
     reason: tuple[str, str] | None = None
+    """Why it is not what it was, and ``reason_at``, since when."""
+    reason_at: float = 0.0
     address: str | None = None
     is_protected: bool = False
     is_doomed: bool = False
@@ -90,6 +98,11 @@ class Machine:
         return self.state in (State.PENDING, State.RUNNING)
 
     @property
+    def guest(self) -> Guest | None:
+        """Its system, where that runs what it was told."""
+        return self.host.guest if self.host is not None else None
+
+    @property
     def is_kept(self) -> bool:
         """It is there, running or not, and nobody has asked for its end."""
         return self.state not in (State.ENDING, State.ENDED)
@@ -111,6 +124,7 @@ class MachineRoom:
         self.rng = random.Random(settings.seed)  # noqa: S311  # reproducible, not secret
         self._numbers = 0
         self._fates = Fates(settings)
+        self._runs = Runs()
         self.add_faults(settings.faults)
 
     def __iter__(self) -> Iterator[Machine]:
@@ -178,7 +192,12 @@ class MachineRoom:
     def add_faults(self, faults: Iterable[str]) -> None:
         """Plan what befalls machines, or let it happen now. Raises ``ValueError``."""
         for blow in self._fates.add_faults(read_faults(faults)):
-            self._strike([each for each in self if blow.target in ("*", each.id)], blow.kind)
+            for each in self:
+                if blow.target in ("*", each.id):
+                    self._strike(each, blow)
+        for each in self:
+            if each.guest is not None:
+                each.guest.afflict()
 
     def start(self, life: Coroutine[None, None, None]) -> None:
         """Run what belongs to a machine's life; it ends with the room at the latest."""
@@ -192,10 +211,11 @@ class MachineRoom:
             task.cancel()
         await asyncio.gather(*self._lives, return_exceptions=True)
         await asyncio.gather(*(self._close_host(machine) for machine in self))
+        self._runs.close()
 
     def _leave(self, machine: Machine, state: State, reason: tuple[str, str], way: Coroutine[None, None, None]) -> None:
         """A machine's boot or running is over, and it goes another way."""
-        machine.state, machine.reason = state, reason
+        machine.state, machine.reason, machine.reason_at = state, reason, self._clock.now()
         machine.settled.set()
         self.start(way)
 
@@ -225,7 +245,40 @@ class MachineRoom:
         machine.state, machine.running_at = State.RUNNING, self._clock.now()
         machine.settled.set()
         self._after_boot(machine)
+        await self._wake(machine, this_boot)
         await self._open(machine, this_boot)
+
+    async def _wake(self, machine: Machine, this_boot: int) -> None:
+        """Let its system run what it was told at its launch; what goes wrong with that costs nothing else."""
+        host = machine.host
+        if machine.user_data is None or host is None or not self._settings.runs_user_data:
+            return
+        if host.guest is None:
+            ground = Ground(
+                self._clock, self._runs, self._settings.has_systemd, partial(self._fates.of_machine, machine.id)
+            )
+            host.guest = Guest(machine.id, machine.user_data, host.folder, ground)
+        try:
+            rest = await host.guest.boot(host.cell, partial(self._end_inside, machine, this_boot))
+        except OSError:
+            log.exception("a machine's user data is not run")
+        else:
+            self.start(rest)
+
+    def _end_inside(self, machine: Machine, this_boot: int, kind: str) -> None:
+        """Its own system ends it. What is halted, and not powered off, goes on running as its cloud sees it."""
+        if not _is_up(machine, this_boot):
+            return
+        if kind == REBOOT:
+            self.reboot(machine)
+        elif kind == HALT and machine.host is not None:
+            machine.ssh_open_at = None
+            self.start(machine.host.halt())
+        else:
+            self._power_off(machine)
+
+    def _power_off(self, machine: Machine) -> None:
+        (self.end if machine.is_ended_by_shutdown else self.stop)([machine], SHUT_DOWN_INSIDE)
 
     def _after_boot(self, machine: Machine) -> None:
         if machine.is_spot and (after := self._fates.of_spot()) is not None:
@@ -238,7 +291,7 @@ class MachineRoom:
 
     async def _reclaim_later(self, machine: Machine, after: float) -> None:
         await self._clock.sleep(after)
-        self._strike([machine], SPOT_RECLAIM)
+        self._strike(machine, Blow(SPOT_RECLAIM, machine.id))
 
     async def _address_later(self, machine: Machine, address: str | None) -> None:
         await self._clock.sleep(self._settings.late_addresses)
@@ -246,16 +299,27 @@ class MachineRoom:
         if machine.state is State.RUNNING and machine.host is not None and machine.host.address == address:
             machine.address = address
 
-    def _strike(self, machines: Iterable[Machine], kind: str) -> None:
-        """Take back those that are spot machines, or let those that run shut themselves down."""
-        for machine in machines:
-            if kind == SPOT_RECLAIM and machine.is_spot and machine.is_living:
-                if machine.take_back is None:
-                    self.end([machine], RECLAIMED)
-                else:
-                    machine.take_back()
-            elif kind == SHUTDOWN and machine.state is State.RUNNING:
-                (self.end if machine.is_ended_by_shutdown else self.stop)([machine], SHUT_DOWN_INSIDE)
+    def _strike(self, machine: Machine, blow: Blow) -> None:
+        """Let happen what can happen to it as it is."""
+        if blow.kind == SPOT_RECLAIM:
+            if machine.is_spot and machine.is_living:
+                self._take_back(machine)
+        elif machine.state is not State.RUNNING:
+            return
+        elif blow.kind == SHUTDOWN:
+            self._power_off(machine)
+        elif blow.kind == REBOOT:
+            self.reboot(machine)
+        elif machine.guest is not None and blow.kind == CLOCK:
+            machine.guest.shift(blow.seconds)
+        elif machine.guest is not None and blow.kind == REBOOT_LATER:
+            machine.guest.reboot_later()
+
+    def _take_back(self, machine: Machine) -> None:
+        if machine.take_back is None:
+            self.end([machine], RECLAIMED)
+        else:
+            machine.take_back()
 
     def _give_host(self, machine: Machine) -> None:
         """Its first one, or that of before on another address."""
@@ -294,11 +358,12 @@ class MachineRoom:
             self._hosts.revive(host, keeps_address=True)
             if machine.address is not None:
                 machine.address = host.address
+            await self._wake(machine, this_boot)
             await self._open(machine, this_boot)
 
     def _die(self, machine: Machine, reason: tuple[str, str]) -> None:
         """Of a launch there is nothing left then; a machine that was only started again is stopped still."""
-        machine.reason = reason
+        machine.reason, machine.reason_at = reason, self._clock.now()
         machine.settled.set()
         machine.stopped.set()
         if machine.host is not None:

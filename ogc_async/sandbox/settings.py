@@ -42,6 +42,10 @@ class SandboxSettings:
     """The region that ``env()`` names; others work as well."""
     zones: tuple[str, ...] = ("a", "b", "c")
     """A region's zones."""
+    runs_user_data: bool = True
+    """EC2's machines run theirs, as cloud-init does, below a folder of each one's own: files, scripts, timers."""
+    has_systemd: bool = True
+    """Machines have systemd, and no cron; without, it is the other way round."""
     enclosure: Choice = "auto"
     """Whether commands run inside bubblewrap: ``on`` refuses to start without, ``auto`` uses it where it works."""
     login_shell: str = "/bin/sh"
@@ -121,7 +125,13 @@ class SandboxSettings:
     everything. ``outage=SECONDS`` and ``cut=SECONDS`` hold for every call from now on; after ``expire=SECONDS`` the
     first account's credentials are over, until ``expire=never``. To the machines themselves happen
     ``boot=internal-error``, ``boot=no-capacity``, ``boot=stop`` (the next one to boot, or ``:lasting``) and, now,
-    ``spot-reclaim=ID`` and ``shutdown=ID`` (from inside); ``*`` is every machine.
+    ``spot-reclaim=ID``, ``shutdown=ID`` and ``reboot=ID`` (from inside); ``*`` is every machine.
+
+    To what a machine's user data keeps going happen ``clock=ID:SECONDS`` (set forward, or back) and ``reboot-later=ID``
+    (``shutdown -r +5``, in place of what was pending), now; and, from now on, also to machines to come where it is
+    ``*``, ``broken-shutdown=ID`` (every polite way fails; ``poweroff -ff`` and sysrq do not), ``cancel-shutdown=ID``
+    (somebody's ``shutdown -c`` each minute), ``clock-1970=ID`` (until four minutes after the first boot) and
+    ``no-state=ID`` (a plain file is where the user data has a folder in /var/lib).
     """
     lies: tuple[str, ...] = ()
     """``Operation=kind`` each: a fault, by its word, that lasts from the start."""

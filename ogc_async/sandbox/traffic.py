@@ -54,7 +54,13 @@ NEVER = "never"
 OUTAGES = {"outage": UNAVAILABLE, "cut": CUT}
 """What every call meets during an outage: a refusal for the time being, or a connection that breaks off unheard."""
 BOOT, SPOT_RECLAIM, SHUTDOWN = "boot", "spot-reclaim", "shutdown"
-EVENTS = frozenset({BOOT, SPOT_RECLAIM, SHUTDOWN})
+CLOCK, REBOOT, REBOOT_LATER = "clock", "reboot", "reboot-later"
+BROKEN_SHUTDOWN, CANCEL_SHUTDOWN, CLOCK_1970, NO_STATE = "broken-shutdown", "cancel-shutdown", "clock-1970", "no-state"
+BLOWS = frozenset({SPOT_RECLAIM, SHUTDOWN, CLOCK, REBOOT, REBOOT_LATER})
+"""What happens to machines now."""
+AFFLICTIONS = frozenset({BROKEN_SHUTDOWN, CANCEL_SHUTDOWN, CLOCK_1970, NO_STATE})
+"""What is wrong with machines from now on, also with those to come where it is every one's."""
+EVENTS = frozenset({BOOT}) | BLOWS | AFFLICTIONS
 """What happens to machines, and to no call."""
 INTERNAL_ERROR, NO_CAPACITY, STOP = "internal-error", "no-capacity", "stop"
 BOOT_ENDS = (INTERNAL_ERROR, NO_CAPACITY, STOP)
@@ -231,7 +237,17 @@ def _read(text: str) -> Fault:
         _seconds(fault)
     if operation == BOOT and fault.kind not in (*BOOT_ENDS, WELL):
         raise ValueError(f"{text!r} is none of {', '.join(f'{BOOT}={end}' for end in BOOT_ENDS)}")
+    if operation == CLOCK:
+        shift_of(fault)
     return fault
+
+
+def shift_of(fault: Fault) -> tuple[str, float]:
+    """Whose clock is set forward or back, and by how many seconds. Raises ``ValueError``."""
+    target, _, seconds = fault.kind.rpartition(":")
+    if not (target and math.isfinite(float(seconds))):
+        raise ValueError(f"{CLOCK}={fault.kind} is not {CLOCK}=ID:SECONDS")
+    return target, float(seconds)
 
 
 def _seconds(fault: Fault) -> float:

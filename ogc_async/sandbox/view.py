@@ -8,6 +8,8 @@ from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 USER_ID = 1000
+MACHINE = "/machine"
+"""Where a machine has its own root, beside this computer's programs."""
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 ETC = (
     "alternatives",
@@ -46,7 +48,7 @@ class Account:
     shell: str
 
 
-def view_of(folder: Path) -> list[str]:
+def view_of(folder: Path, user_id: int = USER_ID) -> list[str]:
     """bubblewrap's options for a machine whose files are in ``folder``.
 
     The user in there is neither this one nor root by number, and ``--dev`` is not used: it makes a second user
@@ -54,7 +56,7 @@ def view_of(folder: Path) -> list[str]:
     """
     return [
         *("--unshare-all", "--share-net", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-        *("--uid", str(USER_ID), "--gid", str(USER_ID)),
+        *("--uid", str(user_id), "--gid", str(user_id)),
         *(word for path in SYSTEM for word in _shown(Path(path))),
         *(word for name in ETC for word in _bound(Path("/etc") / name)),
         *("--ro-bind", str(folder / "etc/passwd"), "/etc/passwd", "--ro-bind", str(folder / "etc/group"), "/etc/group"),
@@ -62,8 +64,17 @@ def view_of(folder: Path) -> list[str]:
         *(word for name in DEVICES for word in ("--dev-bind", f"/dev/{name}", f"/dev/{name}")),
         *(word for name, leads_to in LINKS.items() for word in ("--symlink", leads_to, f"/dev/{name}")),
         *("--bind", str(folder / "home"), "/home", "--bind", str(folder / "tmp"), "/tmp"),  # noqa: S108
+        *_system(folder),
         *("--remount-ro", "/"),
     ]
+
+
+def _system(folder: Path) -> list[str]:
+    """A machine's own root, which its commands change; what the sandbox tells it, and its programs, which stay."""
+    if not (folder / "root").is_dir():
+        return []
+    binds = (("--bind", "root"), ("--ro-bind", "kernel"), ("--ro-bind", "programs"))
+    return [word for how, name in binds for word in (how, str(folder / name), f"{MACHINE}/{name}")]
 
 
 def write_accounts(folder: Path, accounts: Iterable[Account]) -> None:

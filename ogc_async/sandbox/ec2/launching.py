@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ogc_async.sandbox.ec2 import cloudinit
 from ogc_async.sandbox.ec2.catalog import AMI_ID, Device, Image, arch_of
-from ogc_async.sandbox.ec2.cloudinit import host_key_in
 from ogc_async.sandbox.ec2.describing import describe_reservation
 from ogc_async.sandbox.ec2.ending import is_terminate
 from ogc_async.sandbox.ec2.errors import Refused, invalid, missing, no_capacity
@@ -193,7 +193,7 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
     user_data = parameters.text("UserData")
     if len(user_data) > MAX_USER_DATA * 4 // 3 + 4:
         raise Refused("InvalidParameterValue", f"User data is limited to {MAX_USER_DATA} bytes")
-    host_key = None if wanted.image.is_windows else host_key_in(user_data)
+    told = cloudinit.Told() if wanted.image.is_windows else cloudinit.read(user_data)
     market = parameters.group("InstanceMarketOptions")
     spot_type = market.group("SpotOptions").text("SpotInstanceType", "one-time")
     ends_by_shutdown = is_terminate(parameters.text("InstanceInitiatedShutdownBehavior", "stop"))
@@ -208,7 +208,8 @@ def _launch(region: Region, parameters: Parameters, wanted: Wanted, zone: str, c
             type=wanted.type,
             image=wanted.image.id,
             logins=(Login(wanted.key.public_key),) if wanted.key else (),
-            host_key=host_key,
+            host_key=told.host_key,
+            user_data=told.user_data,
             private_ip=region.room.next_private_ip(),
             launched_at=now,
             boot_s=region.room.draw_boot_s(),

@@ -8,7 +8,7 @@ from textwrap import indent
 import asyncssh
 import pytest
 
-from ogc_async.sandbox.ec2.cloudinit import host_key_in
+from ogc_async.sandbox.ec2.cloudinit import read
 from ogc_async.ssh.hostkeys import new_host_key
 
 PRIVATE = new_host_key().private
@@ -20,17 +20,17 @@ def encoded(text: str) -> str:
 
 
 def test_a_cloud_config_brings_its_key() -> None:
-    key = host_key_in(encoded(f"#cloud-config\nruncmd: [ls]\nssh_keys:\n  ed25519_private: |\n{PEM}"))
+    key = read(encoded(f"#cloud-config\nruncmd: [ls]\nssh_keys:\n  ed25519_private: |\n{PEM}")).host_key
     assert key == asyncssh.import_private_key(PRIVATE)
 
 
 def test_of_several_kinds_the_one_that_clients_prefer_is_shown() -> None:
     ecdsa = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_private_key().decode()
     both = f"#cloud-config\nssh_keys:\n  ecdsa_private: |\n{indent(ecdsa, '    ')}"
-    found = host_key_in(encoded(both))
+    found = read(encoded(both)).host_key
     assert found is not None
     assert found.get_algorithm() == "ecdsa-sha2-nistp256"
-    found = host_key_in(encoded(f"{both}  ed25519_private: |\n{PEM}"))
+    found = read(encoded(f"{both}  ed25519_private: |\n{PEM}")).host_key
     assert found is not None
     assert found.get_algorithm() == "ssh-ed25519"
 
@@ -52,4 +52,4 @@ def test_of_several_kinds_the_one_that_clients_prefer_is_shown() -> None:
     ],
 )
 def test_what_brings_no_key_or_can_not_be_read_leaves_the_machine_its_own(user_data: str) -> None:
-    assert host_key_in(user_data) is None
+    assert read(user_data).host_key is None
