@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ogc_async.sandbox.compute import scheduling
 from ogc_async.sandbox.compute.call import Call
 from ogc_async.sandbox.compute.catalog import REGIONS, zones_of
 from ogc_async.sandbox.compute.checking import Fields, check_known, labels_of, metadata_of, text, words
@@ -77,6 +78,17 @@ def set_labels(call: Call) -> Fields:
         instance.machine.tags.clear()
         instance.machine.tags.update(labels)
     return _changed(call, "setLabels", instance)
+
+
+def set_scheduling(call: Call) -> Fields:
+    """Give a stopped instance other scheduling options; a limit of its time counts from its next start."""
+    if (earlier := call.earlier()) is not None:
+        return describe_operation(call.project, earlier)
+    instance = _find(call)
+    call.project.check_concurrent("setScheduling", call.region)
+    if not call.fault:
+        scheduling.change(call.project, instance, call.body)
+    return _changed(call, "setScheduling", instance)
 
 
 def set_metadata(call: Call) -> Fields:
@@ -181,7 +193,7 @@ def describe(project: Project, instance: Instance) -> Fields:
     if machine.stopped_at is not None:
         word = "lastSuspendedTimestamp" if instance.is_suspended else "lastStopTimestamp"
         described[word] = project.timestamp(machine.stopped_at)
-    if instance.ends_at is not None:
+    if instance.ends_at is not None and machine.state is State.RUNNING:
         described["resourceStatus"] = {"scheduling": {"terminationTimestamp": project.timestamp(instance.ends_at)}}
     return described
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 
 import asyncssh
@@ -31,12 +30,12 @@ from ogc_async.sandbox.compute.ending import limit_time, preempt
 from ogc_async.sandbox.compute.errors import Refused, already_exists, invalid, required
 from ogc_async.sandbox.compute.operations import describe
 from ogc_async.sandbox.compute.project import Instance, Project
+from ogc_async.sandbox.compute.scheduling import limits_of, scheduling_of
 from ogc_async.sandbox.compute.tracking import Fault, Operation, no_quota, no_room, planned_faults
 from ogc_async.sandbox.hosts import Login
 from ogc_async.sandbox.room import INTERNAL_ERROR, NO_CAPACITY, Machine, State
 
 NETWORK = "10.128"
-MIN_RUN_S, MAX_RUN_S = 30, 120 * 24 * 3600
 
 SHARED = words(
     "description disks labels machineType metadata minCpuPlatform networkInterfaces scheduling serviceAccounts "
@@ -48,10 +47,6 @@ DISK = words("autoDelete boot deviceName diskSizeGb index initializeParams inter
 INITIALIZE = words("description diskName diskSizeGb diskType labels sourceImage architecture")
 INTERFACE = words("accessConfigs kind name network nicType stackType subnetwork")
 ACCESS = words("kind name networkTier type")
-SCHEDULING = words(
-    "automaticRestart instanceTerminationAction maxRunDuration onHostMaintenance preemptible provisioningModel "
-    "terminationTime"
-)
 IMAGE = re.compile(r"(?:https?://[^/]+/compute/v1/)?(?:projects/([^/]+)/)?global/images/((?:family/)?[^/]+)")
 TYPE = re.compile(r"(?:(?:https?://[^/]+/compute/v1/)?projects/[^/]+/)?zones/([^/]+)/machineTypes/([^/]+)")
 DEFAULT_NETWORK = re.compile(r"(?:(?:https?://[^/]+/compute/v1/)?projects/[^/]+/)?(?:global/networks/)?default")
@@ -132,14 +127,14 @@ def read(project: Project, body: Mapping[str, object], region: str, kind: Machin
         )
         raise Refused("invalid", message)
     scheduling = structure(body, "scheduling")
-    run_s, ends_at = _end(project, scheduling)
+    run_s, ends_at = limits_of(project, scheduling)
     return Wanted(
         type=kind,
         image=image,
         labels=labels_of(body),
         metadata=metadata_of(structure(body, "metadata")),
         network_tags=tags_of(body),
-        scheduling=_scheduling(scheduling),
+        scheduling=scheduling_of(scheduling),
         has_public_address=_has_public_address(body, region),
         run_s=run_s,
         ends_at=ends_at,
@@ -311,53 +306,3 @@ def _has_public_address(body: Mapping[str, object], region: str) -> bool:
         if text(access, "type", "ONE_TO_ONE_NAT") != "ONE_TO_ONE_NAT":
             raise invalid("resource.networkInterfaces[0].accessConfigs[0].type", access["type"], "")
     return bool(accesses)
-
-
-def _scheduling(given: Fields) -> Fields:
-    check_known(given, SCHEDULING, "scheduling.")
-    model = text(given, "provisioningModel", "STANDARD")
-    if model not in ("STANDARD", "SPOT"):
-        raise invalid("resource.scheduling.provisioningModel", model, "The sandbox has STANDARD and SPOT.")
-    is_spot = model == "SPOT" or flag(given, "preemptible")
-    if is_spot and flag(given, "automaticRestart"):
-        raise Refused("invalid", "Scheduling must have automaticRestart be false when preemptible is true.")
-    if is_spot and text(given, "onHostMaintenance", "TERMINATE") != "TERMINATE":
-        raise Refused("invalid", "Scheduling must have onHostMaintenance be TERMINATE when preemptible is true.")
-    defaults = {
-        "onHostMaintenance": "TERMINATE" if is_spot else "MIGRATE",
-        "automaticRestart": not is_spot,
-        "preemptible": is_spot,
-        "provisioningModel": "SPOT" if is_spot else "STANDARD",
-    }
-    return defaults | given | {"preemptible": is_spot}
-
-
-def _end(project: Project, scheduling: Fields) -> tuple[float | None, float | None]:
-    """How long it may run, and when it must be gone."""
-    if not scheduling.get("maxRunDuration") and not scheduling.get("terminationTime"):
-        return None, None
-    action = text(scheduling, "instanceTerminationAction")
-    if not action:
-        raise Refused("invalid", "You must specify instanceTerminationAction if you limit the run time.")
-    if action not in ("STOP", "DELETE"):
-        raise invalid("resource.scheduling.instanceTerminationAction", action, "It must be STOP or DELETE.")
-    if scheduling.get("maxRunDuration") and scheduling.get("terminationTime"):
-        raise Refused("invalid", "You can not specify both maxRunDuration and terminationTime.")
-    if scheduling.get("maxRunDuration"):
-        duration = structure(scheduling, "maxRunDuration")
-        check_known(duration, ("seconds", "nanos"), "scheduling.maxRunDuration.")
-        seconds = number(duration, "seconds")
-        if not MIN_RUN_S <= seconds <= MAX_RUN_S:
-            raise invalid(
-                "resource.scheduling.maxRunDuration", seconds, f"It must be {MIN_RUN_S} to {MAX_RUN_S} seconds."
-            )
-        return float(seconds), None
-    when = text(scheduling, "terminationTime")
-    try:
-        moment = datetime.fromisoformat(when)
-        seconds_left = (moment - project.clock.moment(0)).total_seconds()
-    except (ValueError, TypeError):
-        raise invalid("resource.scheduling.terminationTime", when, "It must be an RFC 3339 time.") from None
-    if seconds_left <= project.clock.now():
-        raise invalid("resource.scheduling.terminationTime", when, "It must be in the future.")
-    return None, seconds_left

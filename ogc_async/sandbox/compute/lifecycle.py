@@ -103,7 +103,7 @@ def _suspend(project: Project, instance: Instance) -> asyncio.Event:
 
 def _start(project: Project, instance: Instance) -> asyncio.Event:
     if not instance.machine.is_living:
-        instance.is_suspended = False
+        instance.is_suspended, instance.ends_at = False, None
         project.room.start_again(instance.machine)
         limit_time(project, instance)
     return instance.machine.settled

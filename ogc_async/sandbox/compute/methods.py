@@ -24,7 +24,7 @@ CHANGE = frozenset({"requestId"})
 NOTHING: frozenset[str] = frozenset()
 WITH_BODY = words(
     "instances.insert instances.bulkInsert regionInstances.bulkInsert instances.setLabels instances.setMetadata "
-    "firewalls.insert firewalls.patch"
+    "instances.setScheduling firewalls.insert firewalls.patch"
 )
 """Methods that are told something in a body; what others are sent there is passed over, as libcloud sends."""
 
@@ -84,6 +84,8 @@ def _instances() -> Iterator[Method]:
     yield _method("instances.setDiskAutoDelete", "POST", changing, disks.set_auto_delete, Group.WRITE, takes)
     yield _method("instances.setLabels", "POST", f"{one}/setLabels", instances.set_labels, Group.WRITE, CHANGE)
     yield _method("instances.setMetadata", "POST", f"{one}/setMetadata", instances.set_metadata, Group.WRITE, CHANGE)
+    setting = f"{one}/setScheduling"
+    yield _method("instances.setScheduling", "POST", setting, instances.set_scheduling, Group.WRITE, CHANGE)
     takes = frozenset({"queryPath", "variableKey"})
     attributes = f"{one}/getGuestAttributes"
     yield _method("instances.getGuestAttributes", "GET", attributes, instances.get_guest_attributes, Group.WRITE, takes)

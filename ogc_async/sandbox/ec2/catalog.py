@@ -11,11 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-REGIONS = (
-    *("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"),
-    *("eu-central-1", "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3"),
-    *("ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
-)
+NOT_REQUIRED, OPTED_IN, NOT_OPTED_IN = "opt-in-not-required", "opted-in", "not-opted-in"
+REGIONS = {
+    **dict.fromkeys(("us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1"), NOT_REQUIRED),
+    **dict.fromkeys(("eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3"), NOT_REQUIRED),
+    **dict.fromkeys(("ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1"), NOT_REQUIRED),
+    **dict.fromkeys(("ap-southeast-1", "ap-southeast-2"), NOT_REQUIRED),
+    **dict.fromkeys(("eu-south-1",), OPTED_IN),
+    **dict.fromkeys(("af-south-1", "ap-east-1", "ap-southeast-3", "eu-central-2", "eu-south-2"), NOT_OPTED_IN),
+    **dict.fromkeys(("il-central-1", "me-central-1", "me-south-1"), NOT_OPTED_IN),
+}
+"""The account's opt-in status by region: https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html;
+here every account has opted in to one."""
 X86_FAMILIES = frozenset("t2 t3 t3a m5 m6i m7i m7a c5 c6i c7i c7a r5 r6i r7i".split())  # noqa: SIM905
 ARM_FAMILIES = frozenset("t4g m6g m7g m8g c6g c7g c8g r6g r7g r8g".split())  # noqa: SIM905
 SIZES = frozenset("nano micro small medium large xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge".split())  # noqa: SIM905
@@ -79,9 +86,9 @@ def arch_of(instance_type: str) -> str | None:
     return "arm64" if family in ARM_FAMILIES else None
 
 
-def is_region(name: str) -> bool:
-    """EC2 has a region of that name."""
-    return name in REGIONS
+def is_served(name: str) -> bool:
+    """EC2 has a region of that name, and the account may use it."""
+    return REGIONS.get(name, NOT_OPTED_IN) != NOT_OPTED_IN
 
 
 @lru_cache

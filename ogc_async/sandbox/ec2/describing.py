@@ -11,10 +11,12 @@ from ogc_async.sandbox.ec2.filters import Field, page, select
 from ogc_async.sandbox.ec2.region import STATES, Fields, Instance, Region, Tags, tag_set
 from ogc_async.sandbox.ec2.volumes import describe_mapping
 from ogc_async.sandbox.ec2.wire import Parameters
-from ogc_async.sandbox.room import State
+from ogc_async.sandbox.room import RECLAIMED, SHUT_DOWN_INSIDE, STOPPED_BY_CLOUD, State
 
 INSTANCE_ID = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
 MAX_STATUS_IDS = 100
+BY_SERVICE = frozenset({RECLAIMED[0], STOPPED_BY_CLOUD[0]})
+"""Ends of machines that ran; other codes of ``Server.…`` are of launches that failed."""
 
 
 def describe_instances(region: Region, parameters: Parameters) -> Fields:
@@ -138,7 +140,7 @@ def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
         "instanceState": describe_state(machine.state),
         "privateDnsName": host_name if is_there else "",
         "dnsName": f"ec2-{machine.address.replace('.', '-')}.compute.amazonaws.com" if machine.address else "",
-        "reason": machine.reason[1] if machine.reason else "",
+        "reason": _transition(region, instance),
         "keyName": instance.key_name or None,
         "amiLaunchIndex": instance.index,
         "instanceType": machine.type,
@@ -172,6 +174,18 @@ def _instance(region: Region, instance: Instance, tags: Tags) -> Fields:
         "platform": "windows" if image.is_windows else None,
         "metadataOptions": {"state": "applied", "httpTokens": instance.http_tokens, "httpEndpoint": "enabled"},
     }
+
+
+def _transition(region: Region, instance: Instance) -> str:
+    """Who stopped or ended it, and when; of an end from inside EC2 tells no moment, and of a failed launch its code."""
+    machine = instance.machine
+    if machine.reason is None:
+        return ""
+    code = machine.reason[0]
+    who = "User" if code.startswith("Client.") else "Service" if code in BY_SERVICE else ""
+    if machine.reason == SHUT_DOWN_INSIDE or not who:
+        return f"{who} initiated" if who else code
+    return f"{who} initiated ({region.clock.moment(machine.reason_at):%Y-%m-%d %H:%M:%S} GMT)"
 
 
 def _status(instance: Instance) -> Fields:

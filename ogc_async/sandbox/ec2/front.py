@@ -14,14 +14,14 @@ from ogc_async.sandbox.accounts import Account, draw_stranger
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.ec2 import images
 from ogc_async.sandbox.ec2.auth import Call, authenticate
-from ogc_async.sandbox.ec2.catalog import is_region
+from ogc_async.sandbox.ec2.catalog import REGIONS, is_served
 from ogc_async.sandbox.ec2.dialects import SSM, SSM_PREFIX, STS, Dialect, dialect_of
 from ogc_async.sandbox.ec2.errors import Refused, throttled
 from ogc_async.sandbox.ec2.identity import arn_of
 from ogc_async.sandbox.ec2.operations import OPERATIONS, STS_OPERATIONS
 from ogc_async.sandbox.ec2.region import Fields, Instance, Region
 from ogc_async.sandbox.ec2.volumes import show
-from ogc_async.sandbox.ec2.weather import denied, emptied, expired, refusal
+from ogc_async.sandbox.ec2.weather import denied, emptied, expired, refusal, unauthenticated
 from ogc_async.sandbox.ec2.wire import Parameters
 from ogc_async.sandbox.lies import login_page, redirect_to_login, truncated
 from ogc_async.sandbox.room import MachineRoom
@@ -153,8 +153,10 @@ class Ec2:
             raise expired()
         if not self._settings.denied.isdisjoint(names_of(asked.operation, account.place)):
             raise denied(asked.operation, asked.dialect.service, arn_of(account))
-        if not is_region(caller.region):
-            raise Refused("AuthFailure", f"There is no region {caller.region}", 401)
+        if not is_served(caller.region):
+            # A region that an account has not opted in to knows none of its keys.
+            known = unauthenticated().message if caller.region in REGIONS else f"There is no region {caller.region}"
+            raise Refused("AuthFailure", known, 401)
         region = self._region(account, caller.region)
         if asked.dialect is not SSM:
             asked.check()

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 from itertools import groupby
 
-from ogc_async.sandbox.ec2.catalog import REGIONS
+from ogc_async.sandbox.ec2.catalog import REGIONS, is_served
 from ogc_async.sandbox.ec2.errors import Refused, invalid, missing
 from ogc_async.sandbox.ec2.filters import Field, page, select
 from ogc_async.sandbox.ec2.region import Fields, Region, Rule, SecurityGroup, tag_set, tag_specification
@@ -155,15 +155,26 @@ def describe_availability_zones(region: Region, parameters: Parameters) -> Field
 
 
 def describe_regions(region: Region, parameters: Parameters) -> Fields:
-    """Every region there is."""
-    names = parameters.texts("RegionName") or list(REGIONS)
-    fields: dict[str, Field[str]] = {"region-name": lambda name: [name]}
+    """The regions that the account may use; those it has not opted in to where all, or these, are asked for."""
+    named = parameters.texts("RegionName")
+    if unknown := [each for each in named if each not in REGIONS]:
+        raise invalid("region", unknown[0], f"Invalid region names provided: {', '.join(unknown)}")
+    found = named or [each for each in REGIONS if parameters.flag("AllRegions") or is_served(each)]
+    fields: dict[str, Field[str]] = {
+        "region-name": lambda name: [name],
+        "opt-in-status": lambda name: [REGIONS[name]],
+        "endpoint": lambda name: [_endpoint(name)],
+    }
     return {
         "regionInfo": [
-            {"regionName": name, "regionEndpoint": f"ec2.{name}.amazonaws.com", "optInStatus": "opt-in-not-required"}
-            for name in select(names, parameters, fields, lambda _: {})
+            {"regionName": name, "regionEndpoint": _endpoint(name), "optInStatus": REGIONS[name]}
+            for name in select(found, parameters, fields, lambda _: {})
         ]
     }
+
+
+def _endpoint(name: str) -> str:
+    return f"ec2.{name}.amazonaws.com"
 
 
 def describe_addresses(region: Region, parameters: Parameters) -> Fields:

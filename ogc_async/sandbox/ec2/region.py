@@ -205,7 +205,7 @@ class Region:
     def tags_of(self, resource_id: str) -> Tags | None:
         """The tags of anything that carries some."""
         found: Mapping[str, Callable[[], Iterator[tuple[str, Tags]]]] = {
-            "i": lambda: ((each.id, each.machine.tags) for each in self.instances.values()),
+            "i": lambda: ((each.id, each.machine.tags) for each in self.visible()),
             "vol": lambda: ((each.id, each.tags) for each in self.volumes.values() if each.is_there),
             "sg": lambda: ((each.id, each.tags) for each in self.groups.values()),
             "key": lambda: ((each.id, each.tags) for each in self.key_pairs.values()),
@@ -221,7 +221,12 @@ def tag_set(tags: Mapping[str, str]) -> list[Fields]:
 
 def read_tags(groups: list[Parameters]) -> Tags:
     """The tags of a call. Raises :class:`Refused`."""
-    tags = {each.required("Key"): each.text("Value") for each in groups}
+    tags: Tags = {}
+    for each in groups:
+        key = each.required("Key")
+        if key in tags:
+            raise Refused("InvalidParameterValue", f"Duplicate tag key '{key}' specified.")
+        tags[key] = each.text("Value")
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
             raise invalid("tag key", key, "Tag keys starting with 'aws:' are reserved for internal use")

@@ -33,6 +33,8 @@ FIELDS: dict[str, Field[Tag]] = {
 def create_tags(region: Region, parameters: Parameters) -> Fields:
     """Add tags, or give them new values."""
     tags = read_tags(parameters.groups("Tag"))
+    if not tags:
+        raise missing("Tag")
     targets = _targets(region, parameters)
     if any(len(each | tags) > MAX_TAGS for each in targets):
         raise Refused("TagLimitExceeded", f"The maximum number of tags on a resource is {MAX_TAGS}")

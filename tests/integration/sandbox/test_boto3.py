@@ -10,6 +10,9 @@ import asyncssh
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.cloud import Cloud
+from tests.integration.sandbox.conftest import client_of
+
 QUICK = {"Delay": 0.1, "MaxAttempts": 300}
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIQ9r3rKpJbSIXQhPTsT8Y0pPCqBSfgLMRRSFHUJ5zvs adam@home"
 
@@ -340,3 +343,42 @@ def test_a_cloud_config_s_host_key_is_that_of_every_machine_of_the_call(ec2: Any
     launched = ids(run(ec2, image, word, 2, UserData=config))
     assert console_of(ec2, launched) == [key.export_public_key().decode().strip()] * 2
     ec2.terminate_instances(InstanceIds=launched)
+
+
+def test_an_account_uses_the_regions_that_it_has_opted_in_to(outside: Cloud, ec2: Any) -> None:
+    enabled = {each["RegionName"]: each["OptInStatus"] for each in ec2.describe_regions()["Regions"]}
+    assert set(enabled.values()) == {"opt-in-not-required", "opted-in"}
+    rest = {each["RegionName"] for each in ec2.describe_regions(AllRegions=True)["Regions"]} - set(enabled)
+    by_status = [{"Name": "opt-in-status", "Values": ["not-opted-in"]}]
+    asked = ec2.describe_regions(AllRegions=True, Filters=by_status)["Regions"]
+    assert {each["RegionName"] for each in asked} == rest != set()
+    for name in enabled:
+        found = client_of(outside, region_name=name).describe_availability_zones()["AvailabilityZones"]
+        assert {each["RegionName"] for each in found} == {name}
+    for name in rest:
+        with pytest.raises(ClientError) as caught:
+            client_of(outside, region_name=name).describe_instances()
+        assert refusal(caught) == ("AuthFailure", 401)
+    with pytest.raises(ClientError) as caught:
+        ec2.describe_regions(RegionNames=["mars-north-1"])
+    assert refusal(caught) == ("InvalidParameterValue", 400)
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ([], "MissingParameter"),
+        ([{"Key": "aws:x", "Value": "y"}], "InvalidParameterValue"),
+        ([{"Key": "x", "Value": "y"}, {"Key": "x", "Value": "z"}], "InvalidParameterValue"),
+        ([{"Key": f"x{each}", "Value": ""} for each in range(51)], "TagLimitExceeded"),
+    ],
+)
+def test_tags_that_ec2_does_not_take_change_nothing(
+    ec2: Any, image: str, word: str, tags: list[dict[str, str]], code: str
+) -> None:
+    [machine] = run(ec2, image, word)
+    with pytest.raises(ClientError) as caught:
+        ec2.create_tags(Resources=[machine["InstanceId"]], Tags=tags)
+    assert refusal(caught) == (code, 400)
+    assert len(described(ec2, InstanceIds=[machine["InstanceId"]])[0]["Tags"]) == 2
+    ec2.terminate_instances(InstanceIds=[machine["InstanceId"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -371,4 +372,63 @@ def test_a_machine_that_is_stopped_while_it_boots_is_there_and_can_be_started(qu
             break
     assert not errors(change(quick, name, "start"))
     assert status(quick, name) == "RUNNING"
+    change(quick, name, "delete")
+
+
+def limited(action: str, seconds: int) -> dict[str, Any]:
+    return {"instance_termination_action": action, "max_run_duration": {"seconds": seconds}}
+
+
+def set_scheduling(google: Google, name: str, **values: Any) -> Any:
+    options = compute_v1.Scheduling(**values)
+    return google.done(
+        google.instances.set_scheduling_unary(instance=name, scheduling_resource=options, **where(google))
+    )
+
+
+def ends_at(seen: Any) -> str:
+    moment: str = seen.resource_status.scheduling.termination_timestamp
+    return moment
+
+
+def test_the_time_limit_of_a_machine_that_runs_cannot_be_changed(quick: Google, name: str) -> None:
+    before = launch(quick, name, scheduling=limited("DELETE", 3600))
+    with pytest.raises(exceptions.BadRequest, match="Max run duration cannot be changed while the instance is running"):
+        set_scheduling(quick, name, **limited("DELETE", 7200))
+    with pytest.raises(exceptions.BadRequest, match="cannot be changed while the instance is running"):
+        set_scheduling(quick, name, automatic_restart=False)
+    after = quick.instances.get(instance=name, **where(quick))
+    assert (after.scheduling, ends_at(after)) == (before.scheduling, ends_at(before))
+    change(quick, name, "delete")
+
+
+def test_a_limit_is_changed_while_a_machine_is_stopped_and_counts_from_its_next_start(quick: Google, name: str) -> None:
+    before = launch(quick, name, scheduling=limited("STOP", 3600))
+    assert datetime.fromisoformat(ends_at(before)) - started(before) == pytest.approx(timedelta(hours=1), abs=SOON)
+    change(quick, name, "stop")
+    assert ends_at(quick.instances.get(instance=name, **where(quick))) == ""
+    assert not errors(set_scheduling(quick, name, max_run_duration={"seconds": 7200}))
+    with pytest.raises(exceptions.BadRequest, match="30 to"):
+        set_scheduling(quick, name, max_run_duration={"seconds": 7})
+    change(quick, name, "start")
+    after = quick.instances.get(instance=name, **where(quick))
+    assert after.scheduling.instance_termination_action == "STOP"
+    assert datetime.fromisoformat(ends_at(after)) - started(after) == pytest.approx(timedelta(hours=2), abs=SOON)
+    change(quick, name, "delete")
+
+
+SOON = timedelta(seconds=1)
+
+
+def started(seen: Any) -> datetime:
+    return datetime.fromisoformat(seen.last_start_timestamp)
+
+
+def test_a_machine_that_powers_itself_off_stands_and_its_time_no_longer_runs(quick: Google, name: str) -> None:
+    seen = launch(quick, name, scheduling=limited("DELETE", 3600))
+    quick.cloud.plan(f"shutdown={seen.id}")
+    for _ in patiently("the end of its run"):
+        if status(quick, name) == "TERMINATED":
+            break
+    assert ends_at(quick.instances.get(instance=name, **where(quick))) == ""
     change(quick, name, "delete")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import asyncssh
@@ -14,6 +15,7 @@ from tests.integration.sandbox.judge import Judge
 from tests.integration.sandbox.test_boto3 import QUICK, by_word, described, ids, refusal, run
 from tests.machine import DEADLINE_S, Machine, running_machine
 
+USER_INITIATED = re.compile(r"User initiated \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GMT\)")
 SPOT: dict[str, Any] = {"MarketType": "spot"}
 PERSISTENT: dict[str, Any] = SPOT | {
     "SpotOptions": {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
@@ -53,6 +55,7 @@ def test_a_machine_stops_and_starts_under_another_address(ec2: Any, image: str, 
     [stopped] = described(ec2, **wanted)
     assert (stopped["State"], "PublicIpAddress" in stopped) == ({"Code": 80, "Name": "stopped"}, False)
     assert stopped["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+    assert USER_INITIATED.fullmatch(stopped["StateTransitionReason"])
     assert stopped["PrivateIpAddress"] == before["PrivateIpAddress"]
     assert stopped["BlockDeviceMappings"] == before["BlockDeviceMappings"]
     assert changes(ec2.stop_instances(**wanted)) == [("stopped", "stopped")]

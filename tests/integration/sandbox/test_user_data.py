@@ -463,4 +463,5 @@ async def test_ec2_tells_how_a_machine_ended_from_inside() -> None:
 
         shown = await asyncio.to_thread(act)
         assert {each["StateReason"]["Code"] for each in shown} == {"Client.InstanceInitiatedShutdown"}
+        assert {each["StateTransitionReason"] for each in shown} == {"User initiated"}
         assert judge.faults == []
