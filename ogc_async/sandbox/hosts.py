@@ -164,7 +164,7 @@ class Host:
     async def halt(self) -> None:
         """Cut every connection and end every process; the home stays."""
         if self.guest is not None:
-            self.guest.halt()
+            await self.guest.halt()
         if self._server is not None:
             self._server.close()
         for connection in tuple(self._connections):

@@ -336,5 +336,8 @@ def _described(project: Project, instance: Instance) -> Fields:
         "tags": machine.tags,
         "boot_seconds": machine.boot_s,
         "running_at": machine.running_at,
+        "stopped_at": machine.stopped_at,
+        "ended_at": machine.ended_at,
+        "boots": machine.boots,
         "reason": REASONS.get(machine.reason, machine.reason[0]) if machine.reason else None,
     }

@@ -15,7 +15,7 @@ from contextlib import suppress
 from signal import SIGKILL
 from typing import TypeVar
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Hundreds of machines tick together; more processes at a time would only make each of them slower."""
 TIMEOUT_S = 120.0
 """Of real time: a run that takes longer is ended, since it holds up those of other machines."""

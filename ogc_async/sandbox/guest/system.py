@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ogc_async.sandbox.clock import Clock
 from ogc_async.sandbox.enclosure import Cell
@@ -28,9 +29,12 @@ log = logging.getLogger(__name__)
 POWEROFF, REBOOT, HALT = "poweroff", "reboot", "halt"
 SYSRQ = {"o": POWEROFF, "b": REBOOT}
 """https://docs.kernel.org/admin-guide/sysrq.html"""
+HALT_TIMEOUT_S = 5.0
+"""For threads whose processes have been ended."""
 SET_AFTER_S = 240.0
 """A clock that begins in 1970 is set that long after the boot, when a time server has answered."""
 REBOOT_LATER_MIN = 5
+T = TypeVar("T")
 UNITS = ("etc/systemd/system", "run/systemd/system", "usr/local/lib/systemd/system")
 
 
@@ -54,6 +58,8 @@ class Guest:
         self.ground = ground
         self.rng = random.Random(f"guest {name}")  # noqa: S311  # reproducible, not secret
         self.clock_off_by = 0.0
+        self.clock_late_by = 0.0
+        """Of a clock that began in 1970, until a time server sets it."""
         self.is_prepared = False
         self.is_set_up = False
         self._boot: Boot | None = None
@@ -67,11 +73,11 @@ class Guest:
         await boot.begin()
         return boot.finish()
 
-    def halt(self) -> None:
-        """End every process and timer; the files stay."""
+    async def halt(self) -> None:
+        """End every process and timer; the files stay, and nothing writes there any more."""
         boot, self._boot = self._boot, None
         if boot is not None:
-            boot.halt()
+            await boot.halt()
 
     def tell_time(self) -> None:
         """Let the clocks show this moment."""
@@ -114,6 +120,7 @@ class Boot:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._running: set[str] = set()
+        self._jobs: set[asyncio.Future[Any]] = set()
         self._scheduled: tuple[str, float] | None = None
         self._waiting: asyncio.Task[None] | None = None
         self._booted_at = self._ground.clock.now()
@@ -122,10 +129,13 @@ class Boot:
 
     async def begin(self) -> None:
         """Files, then ``bootcmd``. Raises ``OSError``."""
-        if CLOCK_1970 in self._ground.afflictions() and not self._guest.is_prepared:
-            self._guest.shift(-self._guest.wall())
-            self._start(self._set_clock(-self._guest.clock_off_by))
-        await self._ground.runs.do(self._prepare)
+        guest = self._guest
+        if CLOCK_1970 in self._ground.afflictions() and not guest.is_prepared:
+            guest.clock_late_by = guest.wall()
+            guest.shift(-guest.clock_late_by)
+        if guest.clock_late_by:
+            self._start(self._set_clock())
+        await self._do(self._prepare)
         if self._is_over:
             return
         self._requests = os.open(self._files.kernel / REQUESTS, os.O_RDWR | os.O_NONBLOCK)
@@ -133,19 +143,19 @@ class Boot:
         for name in self._files.enabled_timers() if self._ground.has_systemd else ():
             self._start_unit(name)
         self._start(self._each_minute())
-        if self._guest.data.at_each_boot:
-            await self._run_script("bootcmd", self._guest.data.at_each_boot)
+        if guest.data.at_each_boot:
+            await self._run_script("bootcmd", guest.data.at_each_boot)
 
     async def finish(self) -> None:
         """The scripts of each boot, then what is run once."""
-        for name in await self._ground.runs.do(self._files.per_boot):
+        for name in await self._do(self._files.per_boot):
             await self._run([f"{self._places.root}/{PER_BOOT}/{name}"])
         if not self._guest.is_set_up and self._guest.data.at_first_boot:
             await self._run_script("runcmd", self._guest.data.at_first_boot)
         self._guest.is_set_up = self._guest.is_set_up or not self._is_over
 
-    def halt(self) -> None:
-        """End it."""
+    async def halt(self) -> None:
+        """End it, and wait for what threads still do."""
         self._is_over = True
         self._processes.end()
         for task in tuple(self._tasks):
@@ -154,10 +164,13 @@ class Boot:
             asyncio.get_running_loop().remove_reader(self._requests)
             os.close(self._requests)
             self._requests = -1
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=HALT_TIMEOUT_S)
 
     def tell_time(self) -> None:
         """Let the clocks show this moment."""
-        self._files.tell_time(self._ground.clock.now() - self._booted_at, self._guest.wall())
+        with suppress(OSError):
+            self._files.tell_time(self._ground.clock.now() - self._booted_at, self._guest.wall())
 
     def afflict(self) -> None:
         """Let what is wrong with it from now on show."""
@@ -183,9 +196,10 @@ class Boot:
         if BROKEN_SHUTDOWN not in self._ground.afflictions():
             self._power(kind)
 
-    async def _set_clock(self, by: float) -> None:
+    async def _set_clock(self) -> None:
         await self._ground.clock.sleep(SET_AFTER_S)
-        self._guest.shift(by)
+        late_by, self._guest.clock_late_by = self._guest.clock_late_by, 0.0
+        self._guest.shift(late_by)
 
     async def _each_minute(self) -> None:
         """Somebody's ``shutdown -c``, and cron."""
@@ -247,9 +261,8 @@ class Boot:
     def _start_unit(self, name: str) -> None:
         if name.endswith(".service"):
             self._start(self._run_service(name))
-        elif name.endswith(".timer") and name not in self._timers:
+        elif name.endswith(".timer") and (name not in self._timers or self._timers[name].done()):
             self._timers[name] = self._start(self._keep_timer(name))
-            self._timers[name].add_done_callback(lambda _: self._timers.pop(name, None))
 
     async def _keep_timer(self, name: str) -> None:
         text = self._files.read(*(f"{place}/{name}" for place in UNITS))
@@ -288,6 +301,8 @@ class Boot:
 
     async def _run_script(self, name: str, text: str) -> None:
         """A script of cloud-init's, from its own folder."""
+        if self._is_over:
+            return
         path = self._files.kernel / name
         path.write_text(self._places.translate(text))
         path.chmod(0o755)
@@ -304,9 +319,14 @@ class Boot:
             "SHELL": "/bin/sh",
         }
         command = self._cell.of_system(words)
-        await self._ground.runs.do(
-            lambda: self._processes.run(command, self._cell.system_folder, environment, self.tell_time)
-        )
+        await self._do(lambda: self._processes.run(command, self._cell.system_folder, environment, self.tell_time))
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        """In a thread, which goes on where this is cancelled: a halt waits for it."""
+        job = asyncio.ensure_future(self._ground.runs.do(work))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return await asyncio.shield(job)
 
     def _start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -217,7 +217,7 @@ def test_a_timer_runs_its_service_by_the_uptime_and_again_after_each_boot() -> N
         machines = [
             room.launch("i-1", ticking(once, f"{enable} -q --now tick.timer")),
             room.launch("i-2", ticking(once, "systemctl start tick.timer")),
-            room.launch("i-3", ticking(once, f"{enable} tick.timer", "systemctl restart tick.timer")),
+            room.launch("i-3", ticking(once, f"{enable} --now tick.timer", *["systemctl restart tick.timer"] * 3)),
             room.launch("i-4", ticking(f"{enable} tick.timer", "systemctl is-enabled tick.timer > /var/ticks")),
             room.launch("i-5", ticking(once, f"{enable} --now tick.timer", "systemctl disable tick.timer")),
         ]
@@ -312,22 +312,18 @@ def test_a_machine_is_ended_from_inside_by_the_clock_and_by_the_last_word() -> N
 LIFE_MIN = 8
 ENDING = f"""#!/bin/sh
 # A switch that tries again: by the uptime of all boots, and by the clock.
-state=/var/lib/switch
-mkdir -p "$state"
+state=/var/lib/switch boot= before=0 last=0 tries=0 until=9999999999
+[ -d $state ] || mkdir -p $state
 read -r up idle < /proc/uptime
-read -r boot < /proc/sys/kernel/random/boot_id
-[ "$(cat $state/boot)" = "$boot" ] || {{ cat $state/used > $state/before; echo "$boot" > $state/boot; }}
-used=$(( $(cat $state/before || echo 0) + ${{up%.*}} ))
-echo $used > $state/used
-now=$(date +%s)
-[ -s $state/until ] || [ $now -lt 1700000000 ] || echo $(( now - ${{up%.*}} + {LIFE_MIN} * 60 )) > $state/until
-[ $used -ge {LIFE_MIN * 60} ] || [ $now -ge "$(cat $state/until || echo 9999999999)" ] || exit 0
-echo try >> $state/tries
-if [ "$(wc -l < $state/tries)" -le 2 ]; then
-    systemctl poweroff || shutdown -h now || poweroff
-else
-    systemctl poweroff -ff
-fi
+read -r id < /proc/sys/kernel/random/boot_id
+read -r boot before last tries until < $state/known
+[ "$boot" = "$id" ] || before=$last
+used=$(( before + ${{up%.*}} )) now=$(date +%s)
+[ $until -lt 9999999999 ] || [ $now -lt 1700000000 ] || until=$(( now - ${{up%.*}} + {LIFE_MIN} * 60 ))
+if [ $used -ge {LIFE_MIN * 60} ] || [ $now -ge $until ]; then tries=$(( tries + 1 )); fi
+echo $id $before $used $tries $until > $state/known
+[ $tries -gt 0 ] || exit 0
+if [ $tries -le 2 ]; then systemctl poweroff || shutdown -h now || poweroff; else systemctl poweroff -ff; fi
 """
 SABOTAGES = {
     "i-plain": ((), 0),
