@@ -80,6 +80,15 @@ def find_image(runs_on: str) -> ImageQuery:
     raise UnknownImage(f"runs-on {runs_on!r} is not a known image: {hint}")
 
 
+def has_cloud_init(runs_on: str) -> bool:
+    """EC2's image of that name has it; of one that is named by its own id, or by an unknown name, nothing is known."""
+    try:
+        image = find_image(runs_on).aws
+    except UnknownImage:
+        return False
+    return image is not None and image.has_cloud_init
+
+
 def _squeezed(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 

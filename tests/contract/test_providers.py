@@ -237,4 +237,4 @@ async def test_a_host_key_that_can_be_given_is_handed_to_the_machine_beside_all_
     answer = world.cloud.witness().describe_instance_attribute(InstanceId=launched.id, Attribute="userData")
     told = YAML(typ="safe").load(base64.b64decode(answer["UserData"]["Value"]).decode())
     assert told["ssh_keys"]["ed25519_private"] == request.host_key.private
-    assert "shutdown -h +60" in told["write_files"][0]["content"]
+    assert "life=3600 " in told["write_files"][0]["content"]

@@ -198,15 +198,6 @@ def _some(ebs: Mapping[str, Any], names: Iterable[str]) -> tuple[tuple[str, str 
     return tuple((name, ebs[name]) for name in names if ebs.get(name))
 
 
-def has_cloud_init(runs_on: str) -> bool:
-    """The catalogue says so; of an image that is named by its own id, or by nobody's name, nothing is known."""
-    try:
-        image = find_image(runs_on).aws
-    except UnknownImage:
-        return False
-    return image is not None and image.has_cloud_init
-
-
 def search_parameters(query: AwsImage, arch: str) -> dict[str, Any]:
     """What ``DescribeImages`` is asked: images that any current machine type can boot from."""
     filters = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,9 +25,17 @@ from ogc_async.providers.aws.errors import (
     unreadable,
 )
 from ogc_async.providers.aws.replies import Reply
-from ogc_async.providers.aws.tags import filter_by, layout_tags, read_tags, tag_filters, tag_specification
+from ogc_async.providers.aws.tags import (
+    ends_tag,
+    filter_by,
+    layout_tags,
+    read_tags,
+    tag_filters,
+    tag_list,
+    tag_specification,
+)
 from ogc_async.providers.aws.userdata import user_data
-from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Prepared
+from ogc_async.types import DescribeRequest, Instance, InstanceState, LaunchFailure, LaunchRequest, Market, Prepared
 from ogc_async.types.carried import EC2, packed
 from ogc_async.types.launch import TAG_BATCH, TAG_OWNER, TAG_SCOPE
 
@@ -62,6 +71,9 @@ STATES = {
 }
 NOT_PENDING = tuple(state for state in STATES if state != "pending")
 NOT_GONE = tuple(state for state in STATES if state != "terminated")
+
+_AT_WORK = (InstanceState.PENDING, InstanceState.RUNNING)
+_MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) GMT\)")
 
 Answer = Instance | ProviderError
 
@@ -123,6 +135,11 @@ class Instances:
         merged |= dict(zip(young, ended, strict=True))
         merged |= await self._confirm_missing([each for each in missing if each not in young])
         return {each: merged[each] for each in instance_ids}
+
+    async def move_end(self, instance_id: str, ends_at: datetime) -> None:
+        """Write on the machine when it ends, over what it says so far."""
+        tags = tag_list(ends_tag(ends_at))
+        await self._client.call("CreateTags", Resources=[instance_id], Tags=tags)
 
     async def _run(self, count: int, parameters: Mapping[str, Any]) -> Reply:
         doubts: list[ProviderError] = []
@@ -285,8 +302,8 @@ def run_parameters(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]
         "MaxCount": len(request.names),
         "ClientToken": request.token,
         "KeyName": prepared.key_pair,
-        # With this, shutting down from inside is a way to end the machine: see `userdata`.
-        "InstanceInitiatedShutdownBehavior": "terminate",
+        # With this, powering off from inside is a way to end the machine, or to stop it: see `userdata`.
+        "InstanceInitiatedShutdownBehavior": "stop" if request.stops_at_end else "terminate",
         "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled"},
         "TagSpecifications": [tag_specification(kind, tags) for kind in ("instance", "volume")],
     }
@@ -296,7 +313,8 @@ def run_parameters(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]
 def instance_tags(request: LaunchRequest) -> dict[str, str]:
     """The user's labels, then ours, which win."""
     tags = {"Name": f"ogc-{request.layout}", **request.labels, **packed(request.tags, EC2)}
-    return tags | layout_tags(request.owner, request.scope, request.layout) | {TAG_BATCH: request.token}
+    tags |= layout_tags(request.owner, request.scope, request.layout) | {TAG_BATCH: request.token}
+    return tags if request.ends_at is None else tags | ends_tag(request.ends_at)
 
 
 def assign(request: LaunchRequest, launched: Sequence[Instance]) -> list[Instance | LaunchFailure]:
@@ -335,6 +353,9 @@ def read_instance(described: Mapping[str, Any], account: str = "") -> Instance:
         tags=tags,
         launched_at=launched_at.astimezone(UTC) if isinstance(launched_at, datetime) else None,
         account=account,
+        size=described.get("InstanceType") or "",
+        market=Market.SPOT if described.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND,
+        ended_at=None if state in _AT_WORK else read_moment(described.get("StateTransitionReason") or ""),
     )
 
 
@@ -344,6 +365,18 @@ def read_state(named: str) -> InstanceState:
     So it counts, is neither worked on nor replaced, and is ended with its node: what errs least.
     """
     return STATES.get(named, InstanceState.PENDING)
+
+
+def read_moment(reason: str) -> datetime | None:
+    """When a machine went to its state, as ``StateTransitionReason`` ends where EC2 tells it.
+
+    Such as ``User initiated (2026-11-27 09:12:45 GMT)``.
+    """
+    found = _MOMENT.search(reason)
+    try:
+        return datetime.strptime(f"{found[1]} +0000", "%Y-%m-%d %H:%M:%S %z") if found else None
+    except ValueError:
+        return None
 
 
 def read_endings(reply: Reply, ids: Sequence[str]) -> dict[str, Answer]:
@@ -400,7 +433,7 @@ def _options(request: LaunchRequest, prepared: Prepared) -> dict[str, Any]:
     if request.spot:
         spot = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
         options["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": spot}
-    if told := user_data(request.ttl, request.host_key):
+    if told := user_data(request.ttl, request.host_key, stops_at_end=request.stops_at_end):
         options["UserData"] = told
     if disks := _block_devices(request, prepared):
         options["BlockDeviceMappings"] = disks
@@ -418,7 +451,7 @@ def _block_devices(request: LaunchRequest, prepared: Prepared) -> list[dict[str,
 def _reason(reason: Mapping[str, str], state: InstanceState) -> str:
     """Why the instance is in its state: ``code: message``. A healthy one's reason is its state, which says nothing."""
     code, message = reason.get("Code", ""), reason.get("Message", "")
-    if state in (InstanceState.PENDING, InstanceState.RUNNING) or not code:
+    if state in _AT_WORK or not code:
         return ""
     return message if message.startswith(code) else f"{code}: {message}"
 

@@ -31,6 +31,7 @@ REQUESTS: Mapping[str, TokenBucket] = {
     "DescribeKeyPairs": DESCRIBE,
     "DescribeSecurityGroups": DESCRIBE,
     "DescribeVolumes": DESCRIBE,
+    "DescribeRegions": DESCRIBE,
     "ImportKeyPair": MUTATE,
     "DeleteKeyPair": MUTATE,
     "CreateSecurityGroup": MUTATE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Hashable
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -17,15 +18,18 @@ from ogc_async.providers.aws.account import Account
 from ogc_async.providers.aws.client import AwsClient
 from ogc_async.providers.aws.errors import PROVIDER, all_or_raise
 from ogc_async.providers.aws.firewall import delete_firewalls, ensure_firewall
-from ogc_async.providers.aws.images import Images, has_cloud_init
+from ogc_async.providers.aws.images import Images
 from ogc_async.providers.aws.instances import Instances
 from ogc_async.providers.aws.keypair import delete_key_pairs, ensure_key_pair, list_key_pairs
 from ogc_async.providers.aws.limits import Limits
+from ogc_async.providers.aws.userdata import END_PATH
 from ogc_async.providers.aws.volumes import delete_volume, delete_volumes, list_volumes
-from ogc_async.providers.base import FindsVolumes, InjectsHostKeys, Provider
+from ogc_async.providers.base import FindsRegions, FindsVolumes, InjectsHostKeys, KeepsEnds, MovesEnds, Provider
+from ogc_async.providers.catalog import has_cloud_init
+from ogc_async.providers.ends import why_no_end
 from ogc_async.providers.keypairs import KeepsKeyPairs, KeyPair
 from ogc_async.settings import Settings
-from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Volume
+from ogc_async.types import DescribeRequest, Instance, LaunchFailure, LaunchRequest, Prepared, Then, Volume
 
 MAX_BATCH = 100
 """What AWS recommends for one RunInstances call: five of 100 launch sooner than one of 500."""
@@ -124,6 +128,29 @@ class AwsProvider:
         """Delete it; one that is gone already is fine."""
         await delete_volume(self._client, volume_id)
 
+    def why_no_end(self, *, runs_on: str, platform: str, has_cloud_init: bool, is_spot: bool, then: Then) -> str | None:
+        """The machine keeps its end itself: cloud-init has to install what does."""
+        return why_no_end(
+            self.name, runs_on=runs_on, platform=platform, has_cloud_init=has_cloud_init, is_spot=is_spot, then=then
+        )
+
+    def end_command(self, seconds: int) -> str:
+        """One line of POSIX shell, which prints the new end in epoch seconds; it fails with a sentence.
+
+        Users other than root need a ``sudo`` that asks for no password, as EC2's images give to their login user.
+        """
+        extend = f"sh {END_PATH} extend {seconds}"
+        return f'if [ "$(id -u)" = 0 ]; then {extend}; else sudo -n {extend}; fi'
+
+    async def move_end(self, instance_id: str, ends_at: datetime) -> None:
+        """Tag the machine with it; EC2 does nothing at that time, whatever the tag says."""
+        await self._instances.move_end(instance_id, ends_at)
+
+    async def regions(self, owner: str) -> list[str]:
+        """Every region that is enabled for the account, whoever's machines are there."""
+        reply = await self._client.call("DescribeRegions")
+        return sorted(each["RegionName"] for each in reply["Regions"])
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -154,3 +181,6 @@ _: type[Provider] = AwsProvider
 __: type[KeepsKeyPairs] = AwsProvider
 ___: type[InjectsHostKeys] = AwsProvider
 ____: type[FindsVolumes] = AwsProvider
+_____: type[KeepsEnds] = AwsProvider
+______: type[MovesEnds] = AwsProvider
+_______: type[FindsRegions] = AwsProvider

@@ -26,6 +26,8 @@ LISTS: Mapping[str, _List] = {
     "DescribeKeyPairs": _List("KeyPairs", ("KeyName",)),
     "DescribeSecurityGroups": _List("SecurityGroups", ("GroupId", "GroupName")),
     "DescribeVolumes": _List("Volumes", ("VolumeId", "State")),
+    # An account has one region at least: the one that answers.
+    "DescribeRegions": _List("Regions", ("RegionName",), least=1),
     "GetParameters": _List("Parameters", ("Value",)),
 }
 VALUES: Mapping[str, str] = {

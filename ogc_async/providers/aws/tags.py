@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from ogc_async.types.launch import TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
+from ogc_async.types.launch import TAG_ENDS, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 MAX_OWNER = 64
 """Names of key pairs and firewalls end at 255 characters; a longer owner is told apart by its scope."""
@@ -23,9 +25,19 @@ def layout_tags(owner: str, scope: str, layout: str) -> dict[str, str]:
     return {TAG_OWNER: owner, TAG_SCOPE: scope, TAG_LAYOUT: layout}
 
 
+def ends_tag(ends_at: datetime) -> dict[str, str]:
+    """The tag of what ends then, in whole seconds since the epoch, rounded up."""
+    return {TAG_ENDS: str(math.ceil(ends_at.timestamp()))}
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags in EC2's form."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
 def tag_specification(kind: str, tags: Mapping[str, str]) -> dict[str, Any]:
     """Tags as a creating call takes them, so that nothing of ours ever exists untagged."""
-    return {"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    return {"ResourceType": kind, "Tags": tag_list(tags)}
 
 
 def tag_filters(tags: Mapping[str, str]) -> list[Filter]:

@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import cache
+from importlib.resources import files
 from textwrap import indent
 
-from ogc_async.types import HostKey
+from ogc_async.types import HostKey, Then
 
-_DEAD_MANS_SWITCH = """\
-write_files:
-- path: /var/lib/cloud/scripts/per-boot/ogc-ttl
-  permissions: "0755"
-  content: |
-    #!/bin/sh
-    # Ends this machine {minutes} minutes after its first boot; a reboot neither cancels that nor starts over.
-    deadline=/var/lib/cloud/ogc-deadline
-    if [ ! -s "$deadline" ]; then
-        echo "$(($(date +%s) + 60 * {minutes}))" > "$deadline"
-        shutdown -h +{minutes}
-        exit
-    fi
-    left=$((($(cat "$deadline") - $(date +%s) + 59) / 60))
-    [ "$left" -gt 0 ] || left=0
-    shutdown -h "+$left"
+END_PATH = "/usr/local/sbin/ogc-end"
+"""Where a machine has the script that ends it; ``ogc-end.sh`` is its text."""
+
+_SERVICE = f"""\
+[Unit]
+Description=End this machine when its time to live is over
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {END_PATH}
+TimeoutStartSec=50s
+"""
+"""A try that hangs is over before the next minute: systemd starts no service that is starting."""
+
+_TIMER = """\
+[Unit]
+Description=Look once a minute whether the time to live of this machine is over
+
+[Timer]
+OnBootSec=1min
+OnUnitActiveSec=1min
+AccuracySec=1s
+
+[Install]
+WantedBy=timers.target
+"""
+
+_AT_BOOT = f"""\
+#!/bin/sh
+# Has {END_PATH} run once a minute, by systemd, or by cron where there is none; and once now.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+systemctl daemon-reload
+systemctl enable ogc-end.timer
+systemctl start ogc-end.timer ||
+    echo '* * * * * root /bin/sh {END_PATH}' > /etc/cron.d/ogc-end
+exec sh {END_PATH}
 """
 
 _HOST_KEY = """\
@@ -33,25 +55,45 @@ ssh_keys:
 {private}"""
 
 
-def user_data(ttl: timedelta | None, host_key: HostKey | None) -> str:
-    """One cloud-config of what is given, or "" where nothing is.
+def user_data(ttl: timedelta | None, host_key: HostKey | None, *, stops_at_end: bool = False) -> str:
+    """One cloud-config of what is given, or "" where nothing is; far below the 16 KiB that EC2 takes.
 
     It depends on these values alone: a moment of the clock in it would make the repeat of a launch another launch.
     """
     said = ""
     if ttl is not None:
-        said += _shutdown_after(ttl)
+        said += _ends(end_script(ttl, Then.STOP if stops_at_end else Then.END))
     if host_key is not None:
         said += _show(host_key)
     return f"#cloud-config\n{said}" if said else ""
 
 
-def _shutdown_after(ttl: timedelta) -> str:
-    """The dead man's switch: the machine ends itself, whatever has become of us.
+def end_script(ttl: timedelta, then: Then) -> str:
+    """The script that powers a machine off once its life is over, whatever has become of this program.
 
-    It shuts down, and so is terminated, ``ttl`` (rounded up to minutes) after its first boot.
+    ``ttl`` counts from its boot, in seconds rounded up. What the power-off makes of the machine is the launch call's
+    ``InstanceInitiatedShutdownBehavior``.
     """
-    return _DEAD_MANS_SWITCH.format(minutes=max(1, math.ceil(ttl.total_seconds() / 60)))
+    life_s = max(1, math.ceil(ttl.total_seconds()))
+    return _template().replace("@LIFE_S@", str(life_s)).replace("@THEN@", str(then))
+
+
+@cache
+def _template() -> str:
+    return files(__package__).joinpath("ogc-end.sh").read_text(encoding="utf-8")
+
+
+def _ends(script: str) -> str:
+    """The script, what runs it once a minute, and what starts that at each boot (``cc_write_files``)."""
+    return "write_files:\n" + "".join(
+        f'- path: {path}\n  permissions: "{mode}"\n  content: |\n{indent(text, "    ")}'
+        for path, mode, text in (
+            (END_PATH, "0755", script),
+            ("/etc/systemd/system/ogc-end.service", "0644", _SERVICE),
+            ("/etc/systemd/system/ogc-end.timer", "0644", _TIMER),
+            ("/var/lib/cloud/scripts/per-boot/ogc-end", "0755", _AT_BOOT),
+        )
+    )
 
 
 def _show(host_key: HostKey) -> str:

@@ -108,7 +108,7 @@ async def test_a_machine_that_shows_another_key_at_first_contact_is_refused_and_
     app: App, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # cloud-init passes over what it can not read: the machine comes up with a key of its own.
-    monkeypatch.setattr(instances, "user_data", lambda *_: "#cloud-config\nssh_keys: [\n")
+    monkeypatch.setattr(instances, "user_data", lambda *_given, **_named: "#cloud-config\nssh_keys: [\n")
     node_id = await actions.launch_async(layout, app=app)
     (before,) = await actions.nodes_async(app=app)
     assert before.host_key is not None
@@ -188,7 +188,7 @@ async def test_a_process_that_dies_after_its_call_leaves_the_key_to_whoever_adop
 async def test_an_adopted_machine_that_shows_another_key_is_refused(
     database: Engine, layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instances, "user_data", lambda *_: "")
+    monkeypatch.setattr(instances, "user_data", lambda *_given, **_named: "")
     async with app_on(database, ogc_settle_s=0.3, ogc_lease_s=1) as app:
         (node,) = await half_launched(app, layout)
         assert (await actions.sync_async(Spec(name="t", ssh_keys=layout.ssh_keys, layouts=(layout,)), app=app)).ok

@@ -43,6 +43,8 @@ HONEST: Mapping[str, str] = {
     "DeleteSecurityGroup": "<return>true</return>",
     "DescribeVolumes": f"<volumeSet>{_VOLUME}</volumeSet>",
     "DeleteVolume": "<return>true</return>",
+    "CreateTags": "<return>true</return>",
+    "DescribeRegions": f"<regionInfo><item><regionName>{REGION}</regionName></item></regionInfo>",
 }
 _STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 IDENTITY = (

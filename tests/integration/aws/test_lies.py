@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.integration.aws.endpoint import (
     ACCOUNT,
     HONEST,
     INSTANCE,
+    REGION,
     Endpoint,
     Reply,
     document,
@@ -78,6 +80,7 @@ HOLLOW: Mapping[str, tuple[str, ...]] = {
     "DescribeSecurityGroups": ("", "<securityGroupInfo><item/></securityGroupInfo>"),
     "DescribeKeyPairs": ("", "<keySet><item/></keySet>"),
     "DescribeVolumes": ("", "<volumeSet><item/></volumeSet>"),
+    "DescribeRegions": ("", "<regionInfo/>", "<regionInfo><item/></regionInfo>"),
 }
 """Replies of the right name that do not hold what it always answers with."""
 
@@ -106,6 +109,8 @@ METHODS: Mapping[str, Callable[[AwsProvider], Awaitable[Any]]] = {
     "list_owned": lambda provider: provider.list_owned("adam"),
     "list_volumes": lambda provider: provider.list_volumes("adam", "0123456789abcdef"),
     "list_key_pairs": lambda provider: provider.list_key_pairs("adam", "0123456789abcdef"),
+    "move_end": lambda provider: provider.move_end(INSTANCE, datetime(2026, 11, 27, tzinfo=UTC)),
+    "regions": lambda provider: provider.regions("adam"),
     "release": lambda provider: provider.release("web", owner="adam", scope="0123456789abcdef"),
 }
 
@@ -117,6 +122,8 @@ CALLS = [
     ("terminate", "TerminateInstances"),
     ("list_volumes", "DescribeVolumes"),
     ("list_key_pairs", "DescribeKeyPairs"),
+    ("move_end", "CreateTags"),
+    ("regions", "DescribeRegions"),
     *(("release", each) for each in ("DescribeSecurityGroups", "DeleteSecurityGroup", "DescribeKeyPairs")),
     *(("release", each) for each in ("DeleteKeyPair", "DescribeVolumes", "DeleteVolume")),
 ]
@@ -148,6 +155,7 @@ async def test_honest_replies_are_taken_for_what_they_are(cloud: Endpoint) -> No
     errors = {method: answer for method, answer in answers.items() if isinstance(answer, ProviderError)}
     assert not errors
     assert {operation for _, operation in CALLS} <= set(cloud.asked)
+    assert answers["regions"] == [REGION]
     [launched] = answers["launch"]
     assert (launched.id, launched.state, launched.account) == (INSTANCE, InstanceState.RUNNING, ACCOUNT)
     assert answers["describe"][INSTANCE].account == answers["look_up"].account == ACCOUNT

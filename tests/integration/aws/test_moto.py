@@ -90,7 +90,7 @@ async def test_a_machine_is_what_the_layout_asked_for(provider: AwsProvider, ec2
     shutdown = ec2.describe_instance_attribute(InstanceId=launched.id, Attribute="instanceInitiatedShutdownBehavior")
     assert shutdown["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
     user_data = ec2.describe_instance_attribute(InstanceId=launched.id, Attribute="userData")["UserData"]["Value"]
-    assert b"shutdown -h +60" in base64.b64decode(user_data)
+    assert b"life=3600 " in base64.b64decode(user_data)
 
 
 async def test_the_firewall_lets_in_what_the_layout_names_and_grows_with_it(provider: AwsProvider, ec2: Any) -> None:

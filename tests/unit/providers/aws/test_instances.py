@@ -20,7 +20,7 @@ from ogc_async.providers.aws.instances import read_instance, run_parameters, sea
 from ogc_async.providers.aws.userdata import user_data
 from ogc_async.providers.base import InjectsHostKeys
 from ogc_async.ssh.hostkeys import new_host_key
-from ogc_async.types import DescribeRequest, Disk, Instance, InstanceState, LaunchFailure, Prepared
+from ogc_async.types import DescribeRequest, Disk, Instance, InstanceState, LaunchFailure, Market, Prepared, Then
 from tests.unit.providers.aws.conftest import Open
 from tests.unit.providers.aws.script import (
     PREPARED,
@@ -46,6 +46,7 @@ def test_a_launch_says_all_that_the_layout_asks_for() -> None:
         disk_size_gib=50,
         tags=("blue", "canary"),
         labels={"team": "x", "ogc:owner": "somebody else"},
+        ends_at=datetime.fromtimestamp(1_795_000_000.25, UTC),
     )
     parameters = run_parameters(request, PREPARED)
     check_parameters("ec2", "RunInstances", parameters)
@@ -57,7 +58,7 @@ def test_a_launch_says_all_that_the_layout_asks_for() -> None:
     assert parameters["MetadataOptions"]["HttpTokens"] == "required"
     assert parameters["BlockDeviceMappings"][0]["DeviceName"] == "/dev/sda1"
     assert parameters["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 50
-    assert "shutdown -h +120" in parameters["UserData"]
+    assert "life=7200 " in parameters["UserData"]
     expected = {
         "Name": "ogc-web",
         "team": "x",
@@ -66,6 +67,7 @@ def test_a_launch_says_all_that_the_layout_asks_for() -> None:
         "ogc:scope": "0123456789abcdef",
         "ogc:layout": "web",
         "ogc:batch": "token-1",
+        "ogc:ends": "1795000001",
     }
     assert tags_of(parameters, "instance") == tags_of(parameters, "volume") == expected
 
@@ -91,11 +93,18 @@ def test_equal_requests_make_equal_calls() -> None:
     )
 
 
+@pytest.mark.parametrize(("stops", "behavior", "then"), [(False, "terminate", "end"), (True, "stop", "stop")])
+def test_a_machine_that_is_to_stop_at_its_end_is_told_so_and_so_is_ec2(stops: bool, behavior: str, then: str) -> None:
+    parameters = run_parameters(launch_request(ttl=timedelta(hours=1), stops_at_end=stops), PREPARED)
+    assert parameters["InstanceInitiatedShutdownBehavior"] == behavior
+    assert f"\n    then={then} " in parameters["UserData"]
+
+
 @pytest.mark.parametrize(
-    ("ttl", "minutes"), [(timedelta(seconds=1), 1), (timedelta(seconds=61), 2), (timedelta(days=1), 1440)]
+    ("ttl", "seconds"), [(timedelta(seconds=0.5), 1), (timedelta(seconds=61), 61), (timedelta(days=1), 86400)]
 )
-def test_a_time_to_live_is_minutes_rounded_up(ttl: timedelta, minutes: int) -> None:
-    assert f"shutdown -h +{minutes}\n" in user_data(ttl, None)
+def test_a_time_to_live_is_whole_seconds(ttl: timedelta, seconds: int) -> None:
+    assert f"life={seconds} " in user_data(ttl, None)
 
 
 def test_all_that_a_machine_is_told_is_one_document_as_cloud_init_reads_it() -> None:
@@ -105,10 +114,48 @@ def test_all_that_a_machine_is_told_is_one_document_as_cloud_init_reads_it() -> 
     assert len(told.encode()) < 16_384
     config = YAML(typ="safe").load(told)
     assert config["ssh_keys"] == {"ed25519_public": key.public, "ed25519_private": key.private}
-    (script,) = config["write_files"]
-    assert "shutdown -h +60\n" in script["content"]
+    assert "life=3600 " in config["write_files"][0]["content"]
     assert YAML(typ="safe").load(user_data(None, key)) == {"ssh_keys": config["ssh_keys"]}
     assert user_data(None, None) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, None),
+        ({"then": Then.STOP}, None),
+        ({"is_spot": True, "then": Then.REPLACE}, None),
+        ({"platform": "windows", "runs_on": "ami-1"}, "no switch of ours runs there"),
+        ({"runs_on": "Windows-2022"}, "no switch of ours runs there"),
+        ({"has_cloud_init": False, "runs_on": "ami-1"}, "say `ready: cloud-init` if it has"),
+        ({"is_spot": True, "then": Then.STOP}, "cannot stop a spot machine"),
+    ],
+)
+def test_an_end_that_no_machine_would_keep_is_known_before_it_is_launched(
+    open_with: Open, asked: dict[str, Any], told: str | None
+) -> None:
+    layout = {"runs_on": "ubuntu-2404", "platform": "linux", "has_cloud_init": True, "is_spot": False, "then": Then.END}
+    said = open_with(Script()).why_no_end(**(layout | asked))
+    assert (said is None) if told is None else (said is not None and told in said and "\n" not in said)
+
+
+async def test_a_moved_end_is_written_on_the_machine_and_put_to_it_in_one_line(open_with: Open) -> None:
+    script = Script(CreateTags={})
+    provider = open_with(script)
+    await provider.move_end("i-1", datetime.fromtimestamp(1_795_000_000, UTC))
+    assert script.of("CreateTags") == [
+        {"Resources": ["i-1"], "Tags": [{"Key": "ogc:ends", "Value": "1795000000"}]},
+    ]
+    command = provider.end_command(7200)
+    assert "\n" not in command
+    assert "else sudo -n sh /usr/local/sbin/ogc-end extend 7200;" in command
+
+
+async def test_the_regions_are_those_of_the_account(open_with: Open) -> None:
+    script = Script(DescribeRegions={"Regions": [{"RegionName": "us-east-2"}, {"RegionName": "eu-west-1"}]})
+    assert await open_with(script).regions("adam") == ["eu-west-1", "us-east-2"]
+    # Those that the account has not enabled are left out where nothing is said of them.
+    assert script.of("DescribeRegions") == [{}]
 
 
 async def test_a_repeat_carries_the_very_same_bytes(open_with: Open, time: Time) -> None:
@@ -240,6 +287,9 @@ def test_an_instance_is_read_whole() -> None:
             PublicIpAddress="203.0.113.1",
             PrivateIpAddress="",
             StateReason={"Code": "Server.InsufficientInstanceCapacity", "Message": "There is not enough capacity"},
+            StateTransitionReason="Server.InsufficientInstanceCapacity (2026-01-02 02:05:06 GMT)",
+            InstanceType="m5.large",
+            InstanceLifecycle="spot",
             Tags=[{"Key": "ogc:batch", "Value": "token-1"}, {"Key": "Name", "Value": "ogc-web"}],
             LaunchTime=launched_at,
         )
@@ -256,11 +306,30 @@ def test_an_instance_is_read_whole() -> None:
         reason="Server.InsufficientInstanceCapacity: There is not enough capacity",
         tags={"ogc:batch": "token-1", "Name": "ogc-web"},
         launched_at=datetime(2026, 1, 2, 2, 4, tzinfo=UTC),
+        size="m5.large",
+        market=Market.SPOT,
+        ended_at=datetime(2026, 1, 2, 2, 5, 6, tzinfo=UTC),
     )
 
 
 def test_a_healthy_instance_gives_no_reason() -> None:
     assert read_instance(described(0, StateReason={"Code": "pending", "Message": "pending"})).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "at"),
+    [
+        ("stopped", "User initiated (2026-11-27 09:12:45 GMT)", datetime(2026, 11, 27, 9, 12, 45, tzinfo=UTC)),
+        ("shutting-down", "User initiated (2026-11-27 09:12:45 GMT)", datetime(2026, 11, 27, 9, 12, 45, tzinfo=UTC)),
+        ("running", "User initiated (2026-11-27 09:12:45 GMT)", None),
+        ("stopped", "User initiated", None),
+        ("terminated", "User initiated (2026-13-27 09:12:45 GMT)", None),
+        ("terminated", "", None),
+    ],
+)
+def test_an_end_is_when_ec2_says_that_it_was(state: str, told: str, at: datetime | None) -> None:
+    read = read_instance(described(0, state=state, StateTransitionReason=told))
+    assert (read.ended_at, read.market) == (at, Market.ON_DEMAND)
 
 
 class Fleet:
