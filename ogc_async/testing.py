@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import IPv4Address
+from math import ceil
 
 from ogc_async.errors import NoCapacity, ProviderError, ResourceInUse
 from ogc_async.events import Event
-from ogc_async.providers.base import Provider
+from ogc_async.providers.base import KeepsEnds, Provider
 from ogc_async.providers.pool import ProviderPool
 from ogc_async.settings import Settings
 from ogc_async.types import (
@@ -18,10 +19,12 @@ from ogc_async.types import (
     InstanceState,
     LaunchFailure,
     LaunchRequest,
+    Market,
     Prepared,
+    Then,
 )
 from ogc_async.types.carried import EC2, packed
-from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
+from ogc_async.types.launch import TAG_BATCH, TAG_ENDS, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 
 class MemoryProvider:
@@ -31,7 +34,8 @@ class MemoryProvider:
     is ``terminated`` from the first description on. ``capacity`` bounds the machines of a zone, or of a machine type in
     it (``zone/size``), and ``boots_at_most`` those that run, while the others stay ``pending``; ``refusals`` holds
     errors by method name, each raised once, in order; ``calls`` counts the calls of each method, and ``asked`` keeps
-    every request to launch. ``owner`` is the account that it says its machines are of.
+    every request to launch. ``owner`` is the account that it says its machines are of. It takes any ``ttl``, and lets
+    no time pass: a machine ends by itself where the test puts another state into ``instances``.
     """
 
     def __init__(
@@ -116,6 +120,10 @@ class MemoryProvider:
         if any(wanted.items() <= each.tags.items() for each in living):
             raise ResourceInUse(f"firewall of {layout} is in use", provider=self.name, operation="release")
 
+    def why_no_end(self, *, runs_on: str, platform: str, has_cloud_init: bool, is_spot: bool, then: Then) -> str | None:
+        """Any end is taken."""
+        return None
+
     async def aclose(self) -> None:
         """Nothing is open."""
 
@@ -143,6 +151,8 @@ class MemoryProvider:
             public_ip=str(IPv4Address("127.77.0.0") + number),
             tags=_tags(request),
             account=self.owner or "",
+            size=request.instance_size,
+            market=Market.SPOT if request.spot else Market.ON_DEMAND,
         )
         self.instances[instance.id] = instance
         return instance
@@ -163,6 +173,8 @@ class MemoryProvider:
 
 def _tags(request: LaunchRequest) -> dict[str, str]:
     ours = {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout, TAG_BATCH: request.token}
+    if request.ends_at is not None:
+        ours[TAG_ENDS] = str(ceil(request.ends_at.timestamp()))
     return {**request.labels, **packed(request.tags, EC2), **ours}
 
 
@@ -172,6 +184,7 @@ def _is_of(instance: Instance, request: DescribeRequest) -> bool:
 
 
 _fits: type[Provider] = MemoryProvider
+_keeps_ends: type[KeepsEnds] = MemoryProvider
 
 
 class RecordedEvents(list[Event]):

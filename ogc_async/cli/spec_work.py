@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ogc_async import actions, db
 from ogc_async.actions.context import connected_engine, default_app
+from ogc_async.actions.preflight import check_end
 from ogc_async.cli.schema import OUTPUT_SCHEMA
 from ogc_async.cli.starter import write_starter
 from ogc_async.cli.voice import answer, complain, line
 from ogc_async.deploy.scripts import read_scripts
-from ogc_async.errors import OgcError
+from ogc_async.errors import OgcError, SpecError
 from ogc_async.spec import Layout, Spec, SpecLoader
 from ogc_async.ssh.keys import load_private_key, load_public_key
 
@@ -60,11 +61,13 @@ def schema(of: str) -> int:
 
 
 def _problems_of(layout: Layout) -> list[str]:
-    """What a launch would find wrong with the files that the layout names."""
+    """What a launch would find wrong with the files that the layout names, and with the end that it asks for."""
     found: list[str] = []
-    for look in (_look_at_keys, _look_at_scripts):
+    for look in (_look_at_keys, _look_at_scripts, check_end):
         try:
             look(layout)
+        except SpecError as error:
+            found.extend(map(str, error.problems))
         except OgcError as error:
             found.append(f"layouts.{layout.name}: {error}")
     return found

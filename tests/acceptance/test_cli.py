@@ -249,9 +249,12 @@ def test_what_a_spec_names_is_checked_too(ogc: Ogc, work_folder: Path) -> None:
     ok(ogc("init"))
     (work_folder / "keys/ogc_ed25519.pub").unlink()
     (work_folder / "scripts/worker").rename(work_folder / "scripts/elsewhere")
+    spec = work_folder / "ogc.yml"
+    spec.write_text(spec.read_text().replace("scale: 4", "scale: 4\n    platform: windows\n    ttl: 1h"))
     done = ogc("spec", "check")
-    assert (done.returncode, done.stdout) == (1, "starter: 2 layouts, 7 nodes; 3 problems\n")
-    assert len(done.stderr.splitlines()) == 3
+    assert (done.returncode, done.stdout) == (1, "starter: 2 layouts, 7 nodes; 4 problems\n")
+    assert len(done.stderr.splitlines()) == 4
+    assert "layouts.web.ttl: cannot be kept on a Windows machine of EC2: " in done.stderr
 
 
 def test_a_port_that_is_taken_is_said(ogc: Ogc, cloud: Cloud) -> None:

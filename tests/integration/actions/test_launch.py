@@ -11,13 +11,13 @@ import pytest
 from ogc_async import actions
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
-from ogc_async.errors import InstanceDied, NoCapacity, QuotaExceeded, ServiceUnavailable, Throttled
+from ogc_async.errors import InstanceDied, NoCapacity, QuotaExceeded, ServiceUnavailable, SpecError, Throttled
 from ogc_async.events import NodeMoved
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.testing import MemoryProvider, RecordedEvents
-from ogc_async.types import InstanceState, NodeState
+from ogc_async.types import InstanceState, NodeState, Then
 
 
 @pytest.fixture
@@ -49,6 +49,32 @@ async def test_one_layout_is_one_node_and_its_id(app: App, layout: Layout) -> No
     node_id = await actions.launch_async(of(layout, scale=5), app=app)
     (node,) = await actions.nodes_async(app=app)
     assert (node.id, node.state, node.layout, node.public_ip) == (node_id, NodeState.RUNNING, "web", "127.77.0.1")
+
+
+async def test_a_life_that_no_machine_would_keep_is_refused_before_anything_is_made(
+    app: App, memory: MemoryProvider, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = of(layout, ttl="1h", ready="cloud-init")
+    assert await actions.launch_async(spec, app=app)
+    [request] = memory.asked
+    assert request.ends_at is not None
+    [machine] = memory.instances.values()
+    assert int(machine.tags["ogc:ends"]) - request.ends_at.timestamp() < 1
+    memory.calls.clear()
+
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(memory, "why_no_end", lambda **about: asked.append(about) or "cannot be kept here")
+    with pytest.raises(SpecError, match=r"^layouts\.web\.ttl: cannot be kept here$"):
+        await actions.launch_async(spec, app=app)
+    [about] = asked
+    assert (about["has_cloud_init"], about["platform"], about["then"]) == (True, "linux", Then.END)
+
+    unable = type("UnableProvider", (MemoryProvider,), {"why_no_end": None})()
+    app.providers = unable.pool(app.settings)
+    with pytest.raises(SpecError, match=r"^layouts\.web\.ttl: cannot be kept: machines of the provider aws run until"):
+        await actions.launch_async(spec, app=app)
+    assert not memory.calls + unable.calls
+    assert await states(app) == {"running": 1}
 
 
 async def test_a_collection_is_each_layout_at_its_scale_in_the_specs_order(app: App, layout: Layout) -> None:
