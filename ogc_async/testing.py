@@ -57,7 +57,7 @@ class MemoryProvider:
         """A pool that opens this provider, whichever cloud or region is asked for."""
         return ProviderPool(settings, opener=lambda _name, _settings, _region: self)
 
-    async def account(self) -> str | None:
+    async def account(self, *, patiently: bool = False) -> str | None:
         """The one whose machines these are."""
         self._take("account")
         return self.owner

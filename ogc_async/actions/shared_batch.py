@@ -76,7 +76,7 @@ class SharedBatch:
     async def _begin(self) -> set[int]:
         # On record before the call: should this process die, whoever adopts the machines knows them by it.
         public = self._host_key.public if self._host_key else None
-        account = await self._checked.provider.account()
+        account = await self._checked.provider.account(patiently=True)
         return {node.id for node in await begin_launch(self._ledger, self._nodes, public, account)}
 
     async def _ask(self, prepared: Prepared) -> Mapping[int, Instance | ProviderError]:

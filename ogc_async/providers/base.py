@@ -22,10 +22,11 @@ class Provider(Protocol):
     region: str
     max_batch: int
 
-    async def account(self) -> str | None:
+    async def account(self, *, patiently: bool = False) -> str | None:
         """The account (or project) that these credentials act in; ``None`` where that cannot be learned now.
 
-        Raises nothing: not to know is an answer, and costs seconds at most.
+        Raises nothing: not to know is an answer, and costs seconds at most. ``patiently`` it is asked for as long as
+        any call is repeated: before a launch, since no list says later of a machine of unknown account that it is gone.
         """
         ...
 

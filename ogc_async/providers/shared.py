@@ -44,9 +44,9 @@ class SharedProvider:
     def __repr__(self) -> str:
         return f"SharedProvider({self.inner!r})"
 
-    async def account(self) -> str | None:
+    async def account(self, *, patiently: bool = False) -> str | None:
         """As the provider does."""
-        return await self.inner.account()
+        return await self.inner.account(patiently=patiently)
 
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """As the provider does, which shares the work of equal requests by itself."""

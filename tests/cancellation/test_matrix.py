@@ -49,8 +49,8 @@ class SlowProvider(MemoryProvider):
         await asyncio.sleep(0)
         return answer
 
-    async def account(self) -> Any:
-        return await self._slowly(super().account)
+    async def account(self, *, patiently: bool = False) -> Any:
+        return await self._slowly(super().account, patiently=patiently)
 
     async def look_up(self, *asked: Any) -> Any:
         return await self._slowly(super().look_up, *asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 
 from ogc_async.aio.singleflight import SingleFlight
@@ -42,6 +44,13 @@ class Account:
             return None
         return await self._asking.run("", self._ask)
 
+    async def insist(self) -> str | None:
+        """The same, with the patience of any other call."""
+        if await self.number() is None:
+            with suppress(OgcError):
+                self.note(await self._from_groups(None))
+        return _numbers.get(self._whose)
+
     async def _ask(self) -> str | None:
         for ask in (self._from_sts, self._from_groups):
             try:
@@ -57,10 +66,10 @@ class Account:
     async def _from_sts(self) -> str:
         return str((await self._client.call("GetCallerIdentity", service="sts", budget_s=0))["Account"])
 
-    async def _from_groups(self) -> str:
+    async def _from_groups(self, budget_s: float | None = 0) -> str:
         """Many networks lead to EC2 and not to STS. Each VPC has such a group; those of several owners tell nothing."""
         default = [{"Name": "group-name", "Values": ["default"]}]
-        reply = await self._client.call("DescribeSecurityGroups", Filters=default, budget_s=0)
+        reply = await self._client.call("DescribeSecurityGroups", Filters=default, budget_s=budget_s)
         owners = {str(each.get("OwnerId") or "") for each in reply["SecurityGroups"]}
         return owners.pop() if len(owners) == 1 else ""
 

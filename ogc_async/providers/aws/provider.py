@@ -66,9 +66,9 @@ class AwsProvider:
     def __repr__(self) -> str:
         return f"AwsProvider(region={self.region!r})"
 
-    async def account(self) -> str | None:
+    async def account(self, *, patiently: bool = False) -> str | None:
         """The account's number, as replies name the owner of machines, or else as STS does: asked once a process."""
-        return await self._account.number()
+        return await (self._account.insist() if patiently else self._account.number())
 
     async def prepare(self, request: LaunchRequest) -> Prepared:
         """Find the image, import the public key, open the firewall; requests of one layout share one round of it."""

@@ -67,10 +67,10 @@ class GoogleProvider:
     def __repr__(self) -> str:
         return f"GoogleProvider(project={self._client.project!r}, region={self.region!r})"
 
-    async def account(self) -> str | None:
+    async def account(self, *, patiently: bool = False) -> str | None:
         """The project's id, as its machines' descriptions name it; of one given by its number, the API is asked."""
         if not self._client.account:
-            with anyio.move_on_after(ACCOUNT_TIMEOUT_S), suppress(OgcError):
+            with anyio.move_on_after(None if patiently else ACCOUNT_TIMEOUT_S), suppress(OgcError):
                 self._client.account = str((await self._client.call("projects.get"))["name"])
         return self._client.account or None
 

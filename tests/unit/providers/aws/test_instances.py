@@ -484,6 +484,25 @@ async def test_an_account_that_cannot_be_learned_is_asked_for_again_after_a_minu
     assert await provider.account() == "210987654321"
 
 
+async def test_before_a_launch_the_account_is_asked_for_with_the_patience_of_any_call(open_with: Open) -> None:
+    silent = refusal("ServiceUnavailable", status=503, operation="DescribeSecurityGroups")
+    groups = {"SecurityGroups": [{"GroupId": "sg-1", "GroupName": "default", "OwnerId": "210987654321"}]}
+    unheard = refusal("ServiceUnavailable", status=503, operation="GetCallerIdentity")
+    script = Script(GetCallerIdentity=unheard, DescribeSecurityGroups=[silent, silent, silent, groups])
+    provider = open_with(script)
+    assert await provider.account() is None
+    assert await provider.account(patiently=True) == "210987654321"
+
+
+async def test_an_account_that_no_call_may_ask_for_keeps_no_launch_waiting(open_with: Open, time: Time) -> None:
+    denied = refusal("AccessDenied", status=403, operation="GetCallerIdentity")
+    refused = refusal("UnauthorizedOperation", status=403, operation="DescribeSecurityGroups")
+    script = Script(GetCallerIdentity=denied, DescribeSecurityGroups=refused)
+    before = time.now
+    assert await open_with(script).account(patiently=True) is None
+    assert time.now == before
+
+
 async def test_machines_are_looked_up_together_and_those_unknown_are_set_aside(open_with: Open) -> None:
     there = {f"i-{each:017x}": described(each, state="running") for each in range(150)}
     gone = [f"i-{each:017x}" for each in range(1000, 1050)]
