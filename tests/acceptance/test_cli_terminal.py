@@ -36,6 +36,13 @@ def slow(tmp_path: Path) -> Iterator[Cloud]:
         yield cloud
 
 
+@pytest.fixture
+def staggered(tmp_path: Path) -> Iterator[Cloud]:
+    """A cloud whose first machines run, for many pictures, while its last ones boot."""
+    with running_sandbox("--boot", "0.2:4", environment={"HOME": str(tmp_path)}) as cloud:
+        yield cloud
+
+
 def living(cloud: Cloud) -> list[str]:
     machines = cloud.state()["instances"].values()
     return [each["id"] for part in machines for each in part if each["state"] not in ENDED]
@@ -54,12 +61,13 @@ def slow_environment(slow: Cloud, tmp_path: Path) -> dict[str, str]:
 
 
 def test_a_launch_is_one_picture_from_start_to_end(
-    ogc: Ogc, ogc_environment: dict[str, str], work_folder: Path
+    ogc: Ogc, ogc_environment: dict[str, str], staggered: Cloud, work_folder: Path
 ) -> None:
-    assert ogc("init").returncode == 0
+    environment = ogc_environment | staggered.environment
+    assert ogc("init", **environment).returncode == 0
     spec = (work_folder / "ogc.yml").read_text().replace("scale: 4", "scale: 24").replace("scale: 3", "scale: 16")
     (work_folder / "ogc.yml").write_text(spec)
-    with on_terminal([*OGC, "launch"], env=ogc_environment, cwd=work_folder) as terminal:
+    with on_terminal([*OGC, "launch"], env=environment, cwd=work_folder) as terminal:
         terminal.wait_for(shows(r"^launch [━─]+ +\d+/40 "))
         terminal.wait_for(shows(r"^nodes   .*running"))
         terminal.wait_for(shows(r"^deploy [━─]+ +\d+/40 "))
@@ -71,7 +79,7 @@ def test_a_launch_is_one_picture_from_start_to_end(
     assert re.search(r"^worker +1-compute.sh +16 +0 .*sum: 500500", said, re.MULTILINE)
     assert terminal.screen[-1] == "deployed 40 of 40 nodes"
     assert b"\x1b[?25h" in terminal.raw.rpartition(b"\x1b[?25l")[2], "the cursor was not given back"
-    assert ogc("rm-all", "--yes", "--force").returncode == 0
+    assert ogc("rm-all", "--yes", "--force", **environment).returncode == 0
 
 
 def test_ctrl_c_once_takes_the_launch_back_and_says_what_remains(slow: Cloud, tmp_path: Path) -> None:
