@@ -7,6 +7,7 @@ it can not start, the tests that need it fail.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,13 +104,25 @@ def database_environment(empty_environment: dict[str, str]) -> dict[str, str]:
     return empty_environment
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database that nothing else is written to."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    db.migrate(db.connect(sqlite_url(path), settings=Settings(_env_file=None)))
+    return path
+
+
+def sqlite_url(path: Path) -> URL:
+    return URL.create("sqlite+aiosqlite", database=str(path))
+
+
 @pytest.fixture
 def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path, _numbers: Iterator[int]) -> Iterator[URL]:
     """A migrated database of the test's own."""
     if kind == "sqlite":
-        url = URL.create("sqlite+aiosqlite", database=str(tmp_path / "test.db"))
-        db.migrate(db.connect(url, settings=Settings(_env_file=None)))
-        yield url
+        path = tmp_path / "test.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield sqlite_url(path)
         return
     server: Postgres = request.getfixturevalue("postgres")
     name = f"test_{next(_numbers)}"

@@ -29,7 +29,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
-from ogc_async import actions, db
+from ogc_async import actions
 from ogc_async.db import Engine
 from ogc_async.db.nodes import find_nodes
 from ogc_async.db.users import create_user
@@ -154,14 +154,13 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Ground]:
+def ground(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, sqlite_template: Path) -> Iterator[Ground]:
     folder = tmp_path_factory.mktemp("crash")
     generate_key_pair(folder / "id_ed25519")
     (folder / "scripts").mkdir()
     (folder / "scripts" / "1-hello.sh").write_text("#!/bin/sh\necho hello\n")
     (folder / "ogc.yml").write_text(SPEC)
-    template = URL.create("sqlite+aiosqlite", database=str(folder / "template.db"))
-    db.migrate(db.connect(template, settings=Settings(_env_file=None)))
+    shutil.copy(sqlite_template, folder / "template.db")
     # A socket's path is short, or refused.
     with TemporaryDirectory() as short, running_driver(Path(short) / "driver"):
         yield Ground(folder / "ogc.yml", Path(short) / "driver", folder, postgres)

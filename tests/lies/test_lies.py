@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from asyncio import Runner
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL
 
-from ogc_async import db
-from ogc_async.settings import Settings
 from ogc_async.ssh.keys import generate_key_pair
 from tests.lies.jumping import jumping
 from tests.lies.matrix import CLOUDS, Cell, all_cells, perform_all, sample, table
@@ -25,12 +23,11 @@ from tests.lies.quick import kept
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key pair, and a database that every cell begins with."""
     folder = tmp_path_factory.mktemp("lies")
     generate_key_pair(folder / "id_ed25519")
-    template = URL.create("sqlite+aiosqlite", database=str(folder / "template.db"))
-    db.migrate(db.connect(template, settings=Settings(_env_file=None)))
+    shutil.copy(sqlite_template, folder / "template.db")
     return folder
 
 
