@@ -14,11 +14,12 @@ import pytest
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
 from ogc_async.sandbox.isolation import own_environment
-from ogc_async.sandbox.process import plan_faults, read_state, sandbox_process
+from ogc_async.sandbox.process import plan_faults, read_state
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout
 from ogc_async.ssh.keys import generate_key_pair
 from ogc_async.state import App
+from tests.warm import cool, warm
 
 _enclosure = "auto"
 
@@ -32,6 +33,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     global _enclosure
     _enclosure = config.getoption("--enclosure")
+
+
+def pytest_unconfigure() -> None:
+    cool()
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,9 @@ def bare_environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def running_sandbox(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Cloud]:
-    """Start ``python -m ogc_async.sandbox`` and stop it again, by its own handle."""
-    with sandbox_process(
-        "--enclosure", _enclosure, *options, environment=bare_environment(**(environment or {}))
-    ) as variables:
+    """Start a sandbox in a process of its own, and stop it again."""
+    words = ["--enclosure", _enclosure, *options]
+    with warm().sandbox(words, env=bare_environment(**(environment or {}))) as variables:
         yield Cloud(bare_environment(**variables), variables["AWS_ENDPOINT_URL"])
 
 

@@ -15,7 +15,7 @@ from tests.cloud import Cloud
 from tests.hostile import Theirs
 from tests.postgres import Postgres
 from tests.programs import run
-from tests.warm import WarmOgc, warm_ogc
+from tests.warm import warm
 
 Ogc = Callable[..., CompletedProcess[str]]
 
@@ -34,18 +34,12 @@ def ogc_environment(cloud: Cloud, database_environment: dict[str, str], tmp_path
     return cloud.environment | database_environment | {"OGC_DATA_DIR": str(tmp_path / "data"), "OGC_POLL_S": "0.2"}
 
 
-@pytest.fixture(scope="session")
-def _warm_ogc() -> Iterator[WarmOgc]:
-    with warm_ogc() as warm:
-        yield warm
-
-
 @pytest.fixture
-def ogc(ogc_environment: dict[str, str], work_folder: Path, _warm_ogc: WarmOgc) -> Ogc:
+def ogc(ogc_environment: dict[str, str], work_folder: Path) -> Ogc:
     """Runs ``ogc`` with these words, and these variables set."""
 
     def call(*words: str, **variables: str) -> CompletedProcess[str]:
-        return _warm_ogc.run(words, env=ogc_environment | variables, cwd=work_folder)
+        return warm().run(words, env=ogc_environment | variables, cwd=work_folder)
 
     return call
 

@@ -24,7 +24,7 @@ from ogc_async.db.results import node_actions
 from ogc_async.settings import Settings
 from tests.acceptance.conftest import Ogc
 from tests.timing import patiently
-from tests.warm import Call, WarmOgc
+from tests.warm import Call, warm
 
 SPEC = """\
 name: two
@@ -47,11 +47,11 @@ Document = dict[str, Any]
 
 
 @pytest.fixture
-def start(ogc_environment: dict[str, str], work_folder: Path, _warm_ogc: WarmOgc) -> Start:
+def start(ogc_environment: dict[str, str], work_folder: Path) -> Start:
     """Begins a call of ``ogc``, which goes on while the test does."""
 
     def begin(*words: str, **variables: str) -> AbstractContextManager[Call]:
-        return _warm_ogc.started(words, env=ogc_environment | variables, cwd=work_folder)
+        return warm().started(words, env=ogc_environment | variables, cwd=work_folder)
 
     return begin
 

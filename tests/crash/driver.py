@@ -34,6 +34,7 @@ from ogc_async.providers.google.client import GoogleClient
 from ogc_async.settings import Settings
 from ogc_async.spec import Layout, Spec, SpecLoader
 from ogc_async.state import App
+from tests.kept import SERVICES
 
 DONE = "done"
 ERROR = "error: "
@@ -165,7 +166,7 @@ def work(connection: socket.socket) -> NoReturn:
 
 async def warm(settings: Settings) -> None:
     """Read EC2's model once, for all children: it takes 0.1 s."""
-    for service in ("ec2", "ssm"):
+    for service in SERVICES:
         async with open_session(settings).create_client(service, region_name="us-east-2"):
             pass
 

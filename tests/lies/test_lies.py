@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from ogc_async.ssh.keys import generate_key_pair
+from tests.kept import kept
 from tests.lies.jumping import jumping
 from tests.lies.matrix import CLOUDS, Cell, all_cells, perform_all, sample, table
-from tests.lies.quick import kept
 
 
 @pytest.fixture(scope="module")
