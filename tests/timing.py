@@ -10,7 +10,11 @@ HANGS_AFTER_S = 120.0
 """Far more than anything here takes on a machine with ten times the work that it has cores for."""
 
 
-def patiently(what: str, *, pause_s: float = 0.0, seconds: float = HANGS_AFTER_S) -> Iterator[None]:
+PAUSE_S = 0.02
+"""Between two looks: what is looked at has the processor meanwhile."""
+
+
+def patiently(what: str, *, pause_s: float = PAUSE_S, seconds: float = HANGS_AFTER_S) -> Iterator[None]:
     """Rounds for a loop that looks until it sees ``what``, and leaves then; fails where it never does."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

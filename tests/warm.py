@@ -75,7 +75,7 @@ class Call:
     def finish(self, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
         """Wait for its end. Past its time the test fails, with what the program said until then."""
         with suppress(AssertionError):
-            for _ in patiently("its end", seconds=timeout_s):
+            for _ in patiently("its end", pause_s=0, seconds=timeout_s):
                 if self.is_over(LOOK_S):
                     break
         is_late = not self.is_over()
@@ -103,7 +103,7 @@ class Call:
         with suppress(ProcessLookupError):
             os.kill(self.pid, SIGTERM)
         with suppress(AssertionError):
-            for _ in patiently("its end", seconds=STOP_TIMEOUT_S):
+            for _ in patiently("its end", pause_s=0, seconds=STOP_TIMEOUT_S):
                 if self.is_over(LOOK_S):
                     break
         self.end()
@@ -112,7 +112,7 @@ class Call:
     def end(self) -> None:
         """Kill it where it goes on. What it has left behind is no more welcome than what a program leaves."""
         _kill_group(self.pid)
-        for _ in patiently("the end of what was killed"):
+        for _ in patiently("the end of what was killed", pause_s=0):
             if self.is_over(LOOK_S):
                 break
 
@@ -170,7 +170,7 @@ class Warm:
         }
         self._server.stdin.write(json.dumps(order) + "\n")
         self._server.stdin.flush()
-        for _ in patiently("a process for it"):
+        for _ in patiently("a process for it", pause_s=0):
             self.hear(LOOK_S)
             if number in self.pids:
                 break
@@ -247,8 +247,9 @@ def _attend(order: Mapping[str, object], lifeline: int) -> NoReturn:
     pid = os.fork()
     if pid == 0:
         _become(order, lifeline)
-    print(order["number"], "pid", pid, flush=True)
-    print(order["number"], "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    with suppress(BrokenPipeError):
+        print(order["number"], "pid", pid, flush=True)
+        print(order["number"], "code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
     os._exit(0)
 
 

@@ -281,7 +281,7 @@ async def test_a_sign_of_life_that_fails_is_followed_by_the_next(
         await claim.take([node_id])
         monkeypatch.setattr("ogc_async.actions.worker.beat", flicker)
         clock = LoopTime()
-        for _ in patiently("a second sign of life"):
+        for _ in patiently("a second sign of life", pause_s=0):
             clock.forward(context.settings.ogc_lease_s / BEATS)
             await asyncio.sleep(0)
             if beaten_twice.is_set():
