@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ogc_async.providers.aws.provider import AwsProvider
 from ogc_async.settings import Settings
+from tests.unit.providers.aws.script import Time
 
 REGION = "us-east-2"
 ACCOUNT = "210987654321"
@@ -83,7 +84,8 @@ class Endpoint:
     def _open(self, **values: object) -> AwsProvider:
         given: dict[str, object] = {"aws_access_key_id": "k", "aws_secret_access_key": "s", "ogc_api_retry_s": 0.001}
         settings = Settings(_env_file=None, aws_endpoint_url=self.url, **(given | values))  # type: ignore[arg-type]
-        return AwsProvider(settings, REGION, rng=lambda: 1.0)
+        time = Time()
+        return AwsProvider(settings, REGION, rng=lambda: 1.0, clock=time.clock, sleep=time.sleep)
 
     async def answer(self, request: web.Request) -> web.Response:
         if request.path != "/":
