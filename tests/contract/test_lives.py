@@ -14,7 +14,7 @@ from ogc_async.types import Instance, InstanceState, Market
 from tests.contract.bodies import BODIES, World
 from tests.contract.test_providers import DEADLINE_S, launch, reach, these
 
-TELLS = ("google@sandbox",)
+TELLS = ("aws@sandbox", "google@sandbox")
 """The bodies that tell all of it."""
 KEEPS = ("google",)
 """The providers whose clouds end machines themselves, and say when; that follows their boot by a moment."""
