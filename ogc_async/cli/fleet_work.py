@@ -226,18 +226,23 @@ def _answer_outputs(
 
 
 def _tear_down(nodes: Sequence[NodeSnapshot], *, force: bool, only_db: bool, yes: bool, terms: Terms) -> int:
-    confirm(f"Tear down {_amount(nodes)}?", _targets(nodes), yes=yes)
+    question = f"Let go of the rows of {_amount(nodes)}?" if only_db else f"Tear down {_amount(nodes)}?"
+    confirm(question, _targets(nodes), yes=yes)
     ids = [node.id for node in nodes]
     result = perform(
         default_app(),
         lambda: actions.teardown_async(
             ids, force=force, only_db=only_db, wait_s=terms.wait_s, take_over=terms.is_taking_over
         ),
-        title="teardown",
+        title="let go" if only_db else "teardown",
         expected=len(ids),
         goal={"terminated"},
     )
     is_well = result.ok and not result.leftovers
+    if only_db:
+        done = set(result)
+        left = [node for node in nodes if node.id in done and node.state in LIVE and node.instance_id is not None]
+        return answer(report.let_go_json(result, left), lambda: show.let_go_result(result, left), ok=is_well)
     return answer(report.teardown_json(result), lambda: show.teardown_result(result), ok=is_well)
 
 
@@ -268,7 +273,7 @@ def _agreed_plan(*, yes: bool) -> SyncPlan | None:
     doomed = plan.of(*DESTROYING)
     if not doomed:
         return None
-    confirm(f"End {_count(len(doomed), 'machine')}?", [str(change) for change in doomed], yes=False)
+    confirm(f"End {show.counted(len(doomed), 'machine')}?", [str(change) for change in doomed], yes=False)
     return plan
 
 
@@ -308,8 +313,4 @@ def _targets(nodes: Sequence[NodeSnapshot]) -> list[str]:
 
 
 def _amount(nodes: Collection[NodeSnapshot]) -> str:
-    return _count(len(nodes), "node")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return show.counted(len(nodes), "node")

@@ -17,6 +17,7 @@ from ogc_async.cli.chart_svg import timeline_svg
 from ogc_async.cli.fold import Answer, Member
 from ogc_async.cli.phases import Lane, lanes_of
 from ogc_async.cli.select import Selection, select_nodes
+from ogc_async.cli.tables import ends_in
 from ogc_async.cli.voice import answer, out
 from ogc_async.db.history import find_last_actions
 from ogc_async.db.milestones import find_milestones
@@ -84,6 +85,7 @@ def _one(node: NodeSnapshot, actions: Sequence[ActionSnapshot], console: Console
         ("layout", node.layout),
         ("cloud", f"{node.provider} {node.zone or node.region}"),
         ("instance", node.instance_id or "-"),
+        ("size", f"{node.size or '-'}, {node.market or 'market not on record'}"),
         ("address", f"{node.public_ip or '-'} public, {node.private_ip or '-'} private"),
         ("login", f"{node.username or '-'}, port {node.ssh_port}"),
         ("host key", node.host_key or "none on record yet"),
@@ -91,7 +93,8 @@ def _one(node: NodeSnapshot, actions: Sequence[ActionSnapshot], console: Console
         ("labels", ", ".join(f"{key}={value}" for key, value in node.labels.items()) or "-"),
         ("created", _moment(node.created_at)),
         ("running", _moment(node.running_at)),
-        ("ended", _moment(node.terminated_at)),
+        ("ends", _end(node)),
+        ("ended", f"{_moment(node.ended_at)}{f', by {node.ended_by}' if node.ended_by else ''}"),
     ]
     for title, value in facts:
         console.print(f"[bold]{title:<9}[/bold]", end="")
@@ -114,6 +117,14 @@ def _many(nodes: Sequence[NodeSnapshot], actions: Sequence[ActionSnapshot], cons
         console.print(f"{len(nodes)} nodes, and no step on record", markup=False)
     for script, answers in by_script.items():
         show.folded(answers, is_diff=is_diff, title=f"{script}: ", console=console)
+
+
+def _end(node: NodeSnapshot) -> str:
+    """When its time to live is over, and how far that is away while it lives."""
+    away = ends_in(node)
+    if away == "-":
+        return _moment(node.ends_at)
+    return f"{_moment(node.ends_at)}, {'' if node.is_over() else 'in '}{away}"
 
 
 def _moment(at: datetime | None) -> str:

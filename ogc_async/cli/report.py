@@ -39,6 +39,7 @@ NODE_FIELDS = (
         "private_ip",
     ),
     *("username", "ssh_port", "reason", "created_at", "updated_at", "running_at", "terminated_at"),
+    *("size", "market", "ends_at", "ended_at", "ended_by"),
 )
 
 
@@ -119,12 +120,19 @@ def teardown_json(result: TeardownResult) -> Json:
     }
 
 
+def let_go_json(result: TeardownResult, left: Iterable[NodeSnapshot]) -> Json:
+    """Whose rows were given up; ``left`` are those of them whose machines run on."""
+    machines = [node.instance_id for node in left]
+    return teardown_json(TeardownResult(failures=result.failures)) | {"let_go": list(result), "running_on": machines}
+
+
 def plan_json(plan: SyncPlan) -> Json:
     """What a sync would do."""
     return {
         "changes": [change_json(each) for each in plan.changes],
         "busy": [node.name for node in plan.busy],
         "doubts": [failure_json(_failure(each)) for each in plan.doubts],
+        "notes": list(plan.notes),
     }
 
 

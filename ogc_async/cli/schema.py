@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ogc_async.cli.invocation import FORMAT
-from ogc_async.types import ChangeKind, MilestoneKind, NodeState, StepState
+from ogc_async.types import ChangeKind, EndedBy, Market, MilestoneKind, NodeState, StepState
 
 Schema = dict[str, Any]
 
@@ -61,6 +61,11 @@ DEFS: Schema = {
             "updated_at": MAYBE_TIME,
             "running_at": MAYBE_TIME,
             "terminated_at": MAYBE_TIME,
+            "size": MAYBE_TEXT,
+            "market": {"enum": [*(str(each) for each in Market), None]},
+            "ends_at": MAYBE_TIME,
+            "ended_at": MAYBE_TIME,
+            "ended_by": {"enum": [*(str(each) for each in EndedBy), None]},
             "tags": TEXTS,
             "labels": {"type": "object", "additionalProperties": TEXT},
         }
@@ -146,12 +151,15 @@ ANSWERS: Schema = {
     "actions": _many("action"),
     "launched": COUNTS,
     "torn_down": COUNTS,
+    "let_go": COUNTS,
+    "running_on": TEXTS,
     "failures": _many("failure"),
     "warnings": _many("failure"),
     "doubts": _many("failure"),
     "leftovers": _many("error"),
     "changes": _many("change"),
     "busy": TEXTS,
+    "notes": TEXTS,
     "layouts": _many("layout"),
     "timeline": _many("lane"),
     "milestones": _many("milestone"),

@@ -130,6 +130,24 @@ def teardown_result(result: TeardownResult) -> None:
     _left_behind(result.leftovers)
 
 
+def let_go_result(result: TeardownResult, left: Sequence[NodeSnapshot]) -> None:
+    """How many rows are given up; ``left`` are those of them whose machines run on."""
+    rows = f"let go of {counted(len(result), 'row')}"
+    if left:
+        which = ", ".join(f"{node.name} ({node.instance_id})" for node in left[:SCREEN])
+        more = f" and {len(left) - SCREEN} more" if len(left) > SCREEN else ""
+        verb, them = ("runs", "it") if len(left) == 1 else ("run", "them")
+        line(f"{rows}; {counted(len(left), 'machine')} {verb} on: {which}{more}; `ogc reap` lists {them}")
+    else:
+        line(f"{rows}; no machine of theirs was on record")
+    failures(result.failures)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def nothing_torn_down(leftovers: Iterable[OgcError]) -> None:
     """There was no node, and what is left of former ones."""
     line("no nodes on record, nothing to do")
@@ -146,7 +164,8 @@ def sync_plan(plan: SyncPlan) -> None:
     _changes(plan)
     doubts(plan.doubts)
     if not plan.changes and not plan.doubts:
-        line("cloud, database and spec agree, nothing to do")
+        _nothing_to_do(plan)
+    _notes(plan)
 
 
 def doubts(found: Iterable[Doubt]) -> None:
@@ -165,11 +184,21 @@ def _changes(plan: SyncPlan) -> None:
         line(f"leave alone: {node.name} (a process works on it)")
 
 
+def _nothing_to_do(plan: SyncPlan) -> None:
+    line("nothing to do" if plan.notes else "cloud, database and spec agree, nothing to do")
+
+
+def _notes(plan: SyncPlan) -> None:
+    for note in plan.notes:
+        line(note)
+
+
 def sync_result(result: SyncResult) -> None:
     """What was done, and what did not work."""
     _changes(result.plan)
     if result.ok and not result.plan.changes:
-        line("cloud, database and spec agree, nothing to do")
+        _nothing_to_do(result.plan)
+    _notes(result.plan)
     own = [each for each in result.failures if isinstance(each, NodeFailure)]
     failures([*result.launched.failures, *result.torn_down.failures, *own])
     for error in (*result.failures, *result.torn_down.leftovers):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from ogc_async.types import NodeSnapshot, NodeState
+from ogc_async.types import LIVE, NodeSnapshot, NodeState
+from ogc_async.types.span import lasting
 
 GAP = 2
+OPTIONAL = frozenset({"size", "ends in", "ended"})
 STYLES = {
     NodeState.RUNNING: "green",
     NodeState.STOPPED: "yellow",
@@ -79,17 +81,37 @@ def _widths(columns: Sequence[Column], width: int) -> list[int]:
 
 
 def node_columns(rows: Sequence[NodeSnapshot]) -> list[Column]:
-    """What a list of nodes tells."""
-    return [
-        Column("id", [str(node.id) for node in rows], 4),
+    """What a list of nodes tells. Sizes and ends are columns where any node has one on record."""
+    columns = [
+        Column("id", [str(node.id) for node in rows], 5),
         Column("name", [Text(node.name) for node in rows], 0),
-        Column("layout", [node.layout for node in rows], 5),
+        Column("layout", [node.layout for node in rows], 6),
         Column("state", [Text(node.state, style=STYLES.get(node.state, "yellow")) for node in rows], 1),
         Column("address", [node.public_ip or node.private_ip or "-" for node in rows], 2),
-        Column("instance", [node.instance_id or "-" for node in rows], 8),
-        Column("zone", [node.zone or node.region for node in rows], 7),
-        Column("age", [age(node.created_at) for node in rows], 3),
+        Column("instance", [node.instance_id or "-" for node in rows], 9),
+        Column("size", [node.size or "-" for node in rows], 7),
+        Column("zone", [node.zone or node.region for node in rows], 8),
+        Column("age", [age(node.created_at) for node in rows], 4),
+        Column("ends in", [ends_in(node) for node in rows], 3),
+        Column("ended", [ended(node) for node in rows], 3),
     ]
+    return [each for each in columns if each.title not in OPTIONAL or set(each.cells) != {"-"}]
+
+
+def ends_in(node: NodeSnapshot) -> str:
+    """How long a live node has to live, or for how long its time has been over."""
+    if node.ends_at is None or node.state not in LIVE:
+        return "-"
+    left = node.ends_at - (node.read_at or datetime.now(UTC))
+    return lasting(left) if left > timedelta() else f"over {lasting(left)}"
+
+
+def ended(node: NodeSnapshot) -> str:
+    """What ended a node's machine, and how long ago."""
+    if node.ended_at is None:
+        return node.ended_by or "-"
+    ago = f"{lasting((node.read_at or datetime.now(UTC)) - node.ended_at)} ago"
+    return f"{node.ended_by}, {ago}" if node.ended_by else ago
 
 
 def age(since: datetime | None) -> str:
