@@ -26,6 +26,7 @@ from ogc_async.actions.context import (
     Terms,
     as_ids,
     connected_engine,
+    layouts_if_any,
     layouts_of,
     open_context,
 )
@@ -42,6 +43,7 @@ from ogc_async.types import (
     LaunchResult,
     NodeSnapshot,
     NodeState,
+    ReapResult,
     SyncPlan,
     SyncResult,
     TeardownResult,
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         copy_files,
         deploy_nodes,
         launch_nodes,
+        reap_strays,
         reconcile,
         run_commands,
         tear_down,
@@ -65,6 +68,7 @@ else:
     copy_files = lazy_module("ogc_async.actions.copy_files")
     deploy_nodes = lazy_module("ogc_async.actions.deploy_nodes")
     launch_nodes = lazy_module("ogc_async.actions.launch_nodes")
+    reap_strays = lazy_module("ogc_async.actions.reap_strays")
     reconcile = lazy_module("ogc_async.actions.reconcile")
     run_commands = lazy_module("ogc_async.actions.run_commands")
     tear_down = lazy_module("ogc_async.actions.tear_down")
@@ -413,6 +417,28 @@ async def sync_async(spec: Spec | None = None, *, plan: SyncPlan | None = None, 
 
 
 @verb
+async def reap_async(
+    *,
+    dry_run: bool = False,
+    strays: bool = False,
+    only: Collection[str] | None = None,
+    spec: Spec | None = None,
+    app: App | None = None,
+) -> ReapResult:
+    """Find everything with this owner's tag in the accounts at hand, and end what is over.
+
+    Nothing but the account is needed: a database made a minute ago finds the machines of a lost one. Every region is
+    looked at that the account can have machines in, of each cloud whose credentials are there. Healthy nodes are no
+    finds. Ended are nodes whose time to live is over by more than two minutes, without artifacts or scripts, and
+    volumes that this database's layouts left; with ``strays`` also machines that were let go of, of other or lost
+    databases, and nodes of layouts that the spec, or the app's, does not have. ``only`` are ids of finds: no other is
+    ended. With ``dry_run`` nothing is. Raises ``StoreError``; what a cloud refuses is in the result.
+    """
+    context = await open_context(app)
+    return await reap_strays.reap(context, layouts_if_any(spec, app), dry_run=dry_run, strays=strays, only=only)
+
+
+@verb
 async def nodes_async(
     *,
     layout: str | None = None,
@@ -461,6 +487,7 @@ pull_artifacts = blocking(pull_artifacts_async)
 known_hosts = blocking(known_hosts_async)
 teardown = blocking(teardown_async)
 release = blocking(release_async)
+reap = blocking(reap_async)
 nodes = blocking(nodes_async)
 create_user = blocking(create_user_async)
 
@@ -487,6 +514,8 @@ __all__ = [
     "pull_files_async",
     "push_files",
     "push_files_async",
+    "reap",
+    "reap_async",
     "release",
     "release_async",
     "sync",

@@ -86,8 +86,13 @@ def connected_engine(app: App | None) -> Engine:
 
 def layouts_of(spec: Spec | None, app: App | None) -> tuple[Layout, ...]:
     """The layouts of this spec, or of the app's; none where there is neither."""
+    return layouts_if_any(spec, app) or ()
+
+
+def layouts_if_any(spec: Spec | None, app: App | None) -> tuple[Layout, ...] | None:
+    """The same, where a spec without layouts says something else than no spec."""
     chosen = spec or (app or state.app).spec
-    return chosen.layouts if chosen is not None else ()
+    return chosen.layouts if chosen is not None else None
 
 
 def default_app() -> App:

@@ -17,6 +17,7 @@ import anyio
 
 from ogc_async.actions.claims import Claim, claiming
 from ogc_async.actions.context import Context, failure, is_served
+from ogc_async.actions.ending import end_machines
 from ogc_async.actions.transitions import UNBOOTED, Ledger, adopt, arrive, move, resume
 from ogc_async.actions.watch import BootJudge, watching
 from ogc_async.actions.worker import worker_ids
@@ -29,7 +30,6 @@ from ogc_async.db.nodes import (
     find_lost,
     find_nodes,
     find_places,
-    find_standing,
 )
 from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import (
@@ -48,7 +48,6 @@ from ogc_async.types import (
     LIVE,
     Change,
     ChangeKind,
-    DescribeRequest,
     End,
     EndedBy,
     Instance,
@@ -203,18 +202,9 @@ class _Sync:
 
     async def _reap(self, provider: Provider, changes: list[Change]) -> None:
         """End machines that no node stands for, and wait until they are gone."""
-        # Another process may have taken one back meanwhile.
-        taken = await find_standing(self.context.engine, [change.instance_id for change in changes])
-        ids = [change.instance_id for change in changes if change.instance_id not in taken]
-        answers = await provider.terminate(ids)
-        self.failures += [each for each in answers.values() if isinstance(each, ProviderError)]
-        wanted = DescribeRequest(owner=self.context.user.slug, scope=self.context.user.scope, instance_ids=tuple(ids))
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.context.settings.ogc_terminate_timeout_s
-        while any(not each.state.is_gone for each in (await provider.describe(wanted)).values()):
-            if loop.time() > deadline:
-                raise DeadlineExceeded(f"{provider.name} {provider.region}: machines that are nobody's do not end")
-            await anyio.sleep(self.context.settings.ogc_poll_s)
+        ids = [change.instance_id for change in changes]
+        verdicts = await end_machines(ids, provider, self.context, scope=self.context.user.scope)
+        self.failures += [each for each in verdicts.values() if each is not None]
 
     async def _adopt(self, provider: Provider, changes: list[Change]) -> None:
         """Go on where a launch broke off: note the machines, wait until they run."""

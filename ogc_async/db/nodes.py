@@ -237,6 +237,16 @@ async def find_ended(engine: Engine, layouts: Collection[str]) -> tuple[list[Nod
     return [node for node in ended if node.id >= began.get(node.layout, 0)], began
 
 
+async def find_of_machines(engine: Engine, instance_ids: Collection[str]) -> list[NodeSnapshot]:
+    """Every node, in whatever state, whose machine is or was one of these; oldest first."""
+    found: list[NodeSnapshot] = []
+    async with engine.reading() as connection:
+        for chunk in chunks(sorted(instance_ids)):
+            of_these = NODES.where(Node.instance_id.in_(chunk))
+            found += _snapshots((await connection.execute(of_these)).mappings())
+    return sorted(found, key=lambda node: node.id)
+
+
 async def get_nodes(engine: Engine, node_ids: Sequence[int]) -> list[NodeSnapshot]:
     """The nodes with these ids, in the order asked. Raises ``UnknownNode`` with all ids that no node has."""
     found: dict[int, NodeSnapshot] = {}

@@ -16,6 +16,7 @@ from ogc_async.types.launch import (
 )
 from ogc_async.types.life import End, EndedBy, Then, Ttl
 from ogc_async.types.node import LIVE, NodeSnapshot, NodeState, UserSnapshot
+from ogc_async.types.reap import EndsWith, Find, FindKind, NotLookedAt, ReapResult
 from ogc_async.types.result import (
     DeployResult,
     LaunchResult,
@@ -38,6 +39,9 @@ __all__ = [
     "Doubt",
     "End",
     "EndedBy",
+    "EndsWith",
+    "Find",
+    "FindKind",
     "HostKey",
     "Instance",
     "InstanceState",
@@ -50,9 +54,11 @@ __all__ = [
     "NodeFailure",
     "NodeSnapshot",
     "NodeState",
+    "NotLookedAt",
     "Offer",
     "Port",
     "Prepared",
+    "ReapResult",
     "StepResult",
     "StepState",
     "SyncPlan",

@@ -196,15 +196,15 @@ async def test_a_machine_that_is_taken_back_between_look_and_reap_is_not_ended(
     one = of(layout, scale=1)
     ids = list(await actions.launch_async([one], app=cloudless))
     await write(cloudless, ids, state=str(NodeState.FAILED))
-    reconcile = import_module("ogc_async.actions.reconcile")
-    find = reconcile.find_standing
+    ending = import_module("ogc_async.actions.ending")
+    find = ending.find_standing
 
     async def find_standing(engine: Any, instance_ids: Any) -> set[str]:
         await write(cloudless, ids, state=str(NodeState.RUNNING))
         found: set[str] = await find(engine, instance_ids)
         return found
 
-    monkeypatch.setattr(reconcile, "find_standing", find_standing)
+    monkeypatch.setattr(ending, "find_standing", find_standing)
     synced = await actions.sync_async(spec_of(of(layout, scale=0)), app=cloudless)
     assert [change.kind for change in synced.plan.changes] == [ChangeKind.REAP]
     assert synced.failures == ()
