@@ -20,6 +20,7 @@ OgcError
 │   ├── AmbiguousNode             a part of a name that several nodes have
 │   ├── NothingMatched            no node has what was asked for: a layout, a tag, a state
 │   ├── NotRunning                the node is not in a state for what was asked
+│   ├── CannotExtend              the node's end cannot be put off: it has none, or none that can be moved
 │   ├── UnfitRecord               a node's row holds what other programs would misread: ``.node .field``
 │   ├── StaleNode                 somebody else moved the node on in the meantime
 │   ├── NodeBusy                  another process works on the node: ``.holder .claimed_for .since``
@@ -240,6 +241,15 @@ class NotRunning(StoreError):
     def __init__(self, node: str, state: str, advice: str = "`ogc ls` shows why") -> None:
         self.node = node
         super().__init__(f"{node}: is {state}, not running; {advice}")
+
+
+class CannotExtend(StoreError):
+    """The node's end cannot be put off; ``reason`` says why, and what to do."""
+
+    def __init__(self, node: str, reason: str) -> None:
+        self.node = node
+        self.reason = reason
+        super().__init__(f"{node}: {reason}")
 
 
 class UnfitRecord(StoreError):

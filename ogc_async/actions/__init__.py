@@ -16,6 +16,7 @@ asks what is on record needs neither.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -40,6 +41,7 @@ from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
 from ogc_async.types import (
     DeployResult,
+    ExtendResult,
     LaunchResult,
     NodeSnapshot,
     NodeState,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
         bring_up,
         copy_files,
         deploy_nodes,
+        extend_nodes,
         launch_nodes,
         reap_strays,
         reconcile,
@@ -67,6 +70,7 @@ else:
     bring_up = lazy_module("ogc_async.actions.bring_up")
     copy_files = lazy_module("ogc_async.actions.copy_files")
     deploy_nodes = lazy_module("ogc_async.actions.deploy_nodes")
+    extend_nodes = lazy_module("ogc_async.actions.extend_nodes")
     launch_nodes = lazy_module("ogc_async.actions.launch_nodes")
     reap_strays = lazy_module("ogc_async.actions.reap_strays")
     reconcile = lazy_module("ogc_async.actions.reconcile")
@@ -385,6 +389,42 @@ async def teardown_async(
     return result
 
 
+@overload
+def extend_async(
+    nodes: int, by: timedelta | float, *, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Call[NodeSnapshot]: ...
+@overload
+def extend_async(
+    nodes: NodeIds, by: timedelta | float, *, wait_s: float = 0.0, take_over: bool = False, app: App | None = None
+) -> Call[ExtendResult]: ...
+@verb
+async def extend_async(
+    nodes: int | NodeIds,
+    by: timedelta | float,
+    *,
+    wait_s: float = 0.0,
+    take_over: bool = False,
+    app: App | None = None,
+) -> Any:
+    """Put off the end of each node ``by`` a time, in seconds if it is a number.
+
+    It ends so much later than it would have, or than now where its time is over and its machine still there: 120 days
+    from now at most. The row is written first, then the machine told, then its cloud; where either refuses, all stays
+    as it was. A node has to run, or, where its cloud alone keeps its end, to stand still: Compute Engine moves the end
+    of a stopped machine only. One node: returns it as it is on record then, or raises; many: returns the ids of those
+    that live longer, with ``.nodes`` and ``.failures``. Raises ``CannotExtend`` for a node that has no end, or none to
+    be moved.
+    """
+    node_ids, is_single = await as_ids(nodes)
+    length = by if isinstance(by, timedelta) else timedelta(seconds=by)
+    terms = _terms(wait_s, take_over=take_over)
+    result = await extend_nodes.extend_nodes(node_ids, length, await open_context(app), terms)
+    if is_single:
+        result.raise_for_failures()
+        return result.nodes[0]
+    return result
+
+
 @verb
 async def release_async(*, app: App | None = None) -> list[OgcError]:
     """Remove firewalls and key pairs of layouts that were emptied within a day, and have no node any more.
@@ -485,6 +525,7 @@ push_files = blocking(push_files_async)
 pull_files = blocking(pull_files_async)
 pull_artifacts = blocking(pull_artifacts_async)
 known_hosts = blocking(known_hosts_async)
+extend = blocking(extend_async)
 teardown = blocking(teardown_async)
 release = blocking(release_async)
 reap = blocking(reap_async)
@@ -500,6 +541,8 @@ __all__ = [
     "exec_async",
     "exec_scripts",
     "exec_scripts_async",
+    "extend",
+    "extend_async",
     "known_hosts",
     "known_hosts_async",
     "launch",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -119,6 +120,14 @@ async def record_instances(engine: Engine, instances: Mapping[int, Instance], ho
     async with engine.transaction() as connection:
         held = await still_held(connection, hold, instances)
         await update_each(connection, {node_id: machine_values(instances[node_id]) for node_id in held})
+    return held
+
+
+async def move_ends(engine: Engine, ends: Mapping[int, datetime], hold: Hold) -> set[int]:
+    """Write when nodes' lives are over, by node id, where ``hold`` still holds them; the ids written."""
+    async with engine.transaction() as connection:
+        held = await still_held(connection, hold, ends)
+        await update_each(connection, {node_id: {"ends_at": ends[node_id]} for node_id in held})
     return held
 
 

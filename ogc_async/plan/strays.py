@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ogc_async.plan.diff import STILL, Found, Place, find_instances
@@ -91,17 +91,19 @@ def _of_machine(sight: Sight, found: Found, node: NodeSnapshot | None) -> Find |
     if machine.id in sight.let_go:
         row = sight.let_go[machine.id]
         since = row.terminated_at or row.updated_at
-        return _find(
-            FindKind.LET_GO, found, EndsWith.STRAYS, since, f"let go of{_ago(since, sight.now)}, {_state(machine)}"
-        )
+        reason = f"let go of{_ago(since, sight.now)}, {_state(machine)}"
+        # The row stands for nothing any more: only its name is told.
+        return replace(_find(FindKind.LET_GO, found, EndsWith.STRAYS, since, reason), node=row.name)
     return _stray(sight, found, "no node on record stands for it, `ogc sync` ends it")
 
 
 def _on_record(sight: Sight, found: Found, node: NodeSnapshot) -> Find | None:
     machine = found.instance
-    if is_overdue(node, sight.now):
-        reason = f"its time was over{_ago(node.ends_at, sight.now)}, {_state(machine)}"
-        return _find(FindKind.OVERDUE, found, EndsWith.YES, node.ends_at, reason, node)
+    # Where row and cloud differ, somebody has put the end off, and one of the two has not heard of it yet.
+    ends_at = max(filter(None, (node.ends_at, machine.ends_at)), default=None)
+    if is_overdue(replace(node, ends_at=ends_at), sight.now):
+        reason = f"its time was over{_ago(ends_at, sight.now)}, {_state(machine)}"
+        return _find(FindKind.OVERDUE, found, EndsWith.YES, ends_at, reason, node)
     if node.state is NodeState.LOST:
         return _stray(sight, found, "marked lost and there after all, `ogc sync` takes it back", node)
     if machine.state in STILL:

@@ -19,6 +19,7 @@ from ogc_async.types.node import LIVE, NodeSnapshot, NodeState, UserSnapshot
 from ogc_async.types.reap import EndsWith, Find, FindKind, NotLookedAt, ReapResult
 from ogc_async.types.result import (
     DeployResult,
+    ExtendResult,
     LaunchResult,
     NodeFailure,
     StepResult,
@@ -40,6 +41,7 @@ __all__ = [
     "End",
     "EndedBy",
     "EndsWith",
+    "ExtendResult",
     "Find",
     "FindKind",
     "HostKey",

@@ -40,7 +40,9 @@ class EndsWith(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Find:
-    """A machine or volume with this owner's tag. ``id`` is the cloud's; ``node`` is "" where no row stands for it.
+    """A machine or volume with this owner's tag. ``id`` is the cloud's.
+
+    ``node`` is the name on record, "" where there is none; ``node_id`` is 0 where no row stands for it any more.
 
     ``since`` is when it came to be what it is: when its time was over, when it stopped, when it was let go of, and for
     all others when it was launched, as far as that is known. ``reason`` says the same to people, as of the listing.

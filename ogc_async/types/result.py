@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from ogc_async.errors import DeadlineExceeded, InstanceDied, NoCapacity, OgcError, StaleNode, TokenSpent, Unreachable
+from ogc_async.types.node import NodeSnapshot
 
 PASSING = (NoCapacity, InstanceDied, TokenSpent, StaleNode, DeadlineExceeded, Unreachable)
 """Errors of the moment: room, machines and other processes come and go, and a repeat has a token of its own."""
@@ -88,6 +89,19 @@ class TeardownResult(NodeIds):
     ) -> None:
         super().__init__(node_ids, failures)
         self.leftovers = tuple(leftovers)
+
+
+class ExtendResult(NodeIds):
+    """The ids of the nodes whose ends were put off, in the order asked, and ``nodes``: they, with their new ends."""
+
+    def __init__(
+        self,
+        node_ids: Iterable[int] = (),
+        failures: Iterable[NodeFailure] = (),
+        nodes: Iterable[NodeSnapshot] = (),
+    ) -> None:
+        super().__init__(node_ids, failures)
+        self.nodes = tuple(nodes)
 
 
 class UpResult(NodeIds):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 
 import aiohttp
 import pytest
@@ -13,11 +14,11 @@ from anyio.to_thread import run_sync
 from ogc_async import actions
 from ogc_async.db import Engine
 from ogc_async.db.users import create_user
-from ogc_async.errors import InstanceStopped, NoPublicAddress, NotRunning
+from ogc_async.errors import InstanceStopped, InvalidRequest, NoPublicAddress, NotRunning
 from ogc_async.providers.google.credentials import AccessToken, read_credentials
 from ogc_async.spec import Layout, Spec
 from ogc_async.state import App
-from ogc_async.types import ChangeKind, NodeSnapshot, NodeState
+from ogc_async.types import ChangeKind, FindKind, NodeSnapshot, NodeState
 from tests.cloud import Cloud, running_sandbox
 from tests.integration.actions.common import witness
 from tests.integration.actions.test_accounts import QUICK
@@ -196,3 +197,25 @@ async def test_a_network_that_gives_no_public_address_is_told_at_launch(
             (NoPublicAddress, "on-google"),
         ]
         assert "address: private" in str(result.warnings[0].error)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+@pytest.mark.parametrize("one", ["google"], indirect=True)
+async def test_a_stopped_machine_is_told_by_a_reap_and_its_end_can_be_put_off(
+    app: App, one: Layout, cloud: Cloud
+) -> None:
+    """Compute Engine moves the end of a machine that stands still, and refuses to of one that runs."""
+    node_id = await actions.launch_async(Layout.from_dict(one.as_dict() | {"ttl": "2h"}), app=app)
+    node = await only_node(app)
+    with pytest.raises(InvalidRequest, match="stop it, move its end, and start it again"):
+        await actions.extend_async(node_id, 3600, app=app)
+    assert (await only_node(app)).ends_at == node.ends_at
+
+    await press(cloud, node, "stop")
+    mine = [each for each in (await actions.reap_async(dry_run=True, app=app)).finds if each.id == node.instance_id]
+    assert [(each.kind, each.command) for each in mine] == [(FindKind.STOPPED, f"ogc rm {node.name}")]
+    await actions.sync_async(app=app)
+    extended = await actions.extend_async(node_id, 3600, app=app)
+    assert node.ends_at is not None
+    assert extended.ends_at == node.ends_at + timedelta(hours=1)
+    await actions.teardown_async(node_id, app=app)
