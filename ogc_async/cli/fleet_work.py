@@ -21,6 +21,7 @@ from ogc_async.cli.stream import Streamed
 from ogc_async.cli.tally import without_name
 from ogc_async.cli.voice import answer, complain
 from ogc_async.errors import NotConfirmed, SpecError
+from ogc_async.plan.notes import find_notes
 from ogc_async.spec import Spec, SpecLoader
 from ogc_async.types import (
     LIVE,
@@ -90,7 +91,7 @@ def sync(files: Sequence[Path], *, with_deploy: bool, yes: bool) -> int:
 
 def status(chosen: Selection, files: Sequence[Path], *, reconciles: bool, yes: bool, export: Path | None) -> int:
     """Count nodes by layout and state, after a sync where that is asked for."""
-    spec = _spec_if_any(files, is_needed=reconciles)
+    spec = spec_if_any(files, is_needed=reconciles)
     is_well = True
     if reconciles and spec is not None:
         default_app().spec = spec
@@ -106,8 +107,16 @@ def status(chosen: Selection, files: Sequence[Path], *, reconciles: bool, yes: b
     )
     if export is not None:
         canvas.export(export, lambda console: show.counts(counts, scales, problems, console), "ogc status")
-    body = {"layouts": report.counts_json(counts, scales)} | report.nodes_json(nodes)
-    return answer(body, lambda: show.counts(counts, scales, problems), ok=is_well)
+    # What needs no cloud to be said; a sync has said it, and more.
+    staying = [node for node in nodes if node.state in LIVE - {NodeState.TERMINATING}]
+    notes = find_notes(spec.layouts, staying, {}, 0) if spec is not None and chosen.is_empty and not reconciles else ()
+    body = {"layouts": report.counts_json(counts, scales), "notes": list(notes)} | report.nodes_json(nodes)
+
+    def shown() -> None:
+        show.counts(counts, scales, problems)
+        show.notes(notes)
+
+    return answer(body, shown, ok=is_well)
 
 
 def list_nodes(chosen: Selection, *, has_gone: bool, export: Path | None) -> int:
@@ -153,6 +162,20 @@ def execute_scripts(folder: Path, chosen: Selection, *, is_diff: bool, is_stream
     return _answer_outputs(nodes, results, is_diff=is_diff, is_streamed=is_streamed)
 
 
+def extend(chosen: Selection, by_s: float, *, terms: Terms) -> int:
+    """Put off the ends of nodes."""
+    nodes = select_nodes(chosen, RUNNING | {NodeState.STOPPED})
+    ids = [node.id for node in nodes]
+    result = perform(
+        default_app(),
+        lambda: actions.extend_async(ids, by_s, wait_s=terms.wait_s, take_over=terms.is_taking_over),
+        title="extend",
+        expected=len(ids),
+        goal={"finished"},
+    )
+    return answer(report.extend_json(result), lambda: show.extend_result(result), ok=result.ok)
+
+
 def remove(chosen: Selection, *, force: bool, only_db: bool, yes: bool, terms: Terms) -> int:
     """Tear chosen nodes down."""
     return _tear_down(select_nodes(chosen, LIVE), force=force, only_db=only_db, yes=yes, terms=terms)
@@ -178,6 +201,16 @@ def confirm(question: str, targets: Iterable[str], *, yes: bool) -> None:
         complain(target, "")
     if not typer.confirm(question, err=True):
         raise typer.Abort
+
+
+def spec_if_any(files: Sequence[Path], *, is_needed: bool) -> Spec | None:
+    """The spec, which nobody has to have here unless its files are named or it is to be synced to."""
+    try:
+        return SpecLoader.load(list(files))
+    except SpecError:
+        if files or is_needed or Path("ogc.yml").exists():
+            raise
+        return None
 
 
 def _deploy(
@@ -280,16 +313,6 @@ def _agreed_plan(*, yes: bool) -> SyncPlan | None:
 def _records(result: LaunchResult) -> list[NodeSnapshot]:
     wanted = set(result)
     return [node for node in actions.nodes(states=LIVE) if node.id in wanted] if wanted else []
-
-
-def _spec_if_any(files: Sequence[Path], *, is_needed: bool) -> Spec | None:
-    """The spec, which nobody has to have here unless its files are named or it is to be synced to."""
-    try:
-        return SpecLoader.load(list(files))
-    except SpecError:
-        if files or is_needed or Path("ogc.yml").exists():
-            raise
-        return None
 
 
 def _counts(nodes: Iterable[NodeSnapshot]) -> dict[str, dict[str, int]]:

@@ -18,14 +18,14 @@ Family = tuple[str, Sequence[str]]
 
 LEFT: tuple[Family, ...] = (
     ("The spec's fleet", ("init", "launch", "deploy", "status", "plan", "sync", "spec")),
-    ("Around it", ("sandbox", "demo", "db", "export-env", "import-env", "completion")),
+    ("Around it", ("reap", "sandbox", "demo", "db", "export-env", "import-env", "completion")),
 )
 RIGHT: tuple[Family, ...] = (
     (
         "Its nodes",
         (
             *("ls", "inspect", "exec", "exec-scripts", "ssh", "ssh-config"),
-            *("push-files", "pull-files", "pull-artifacts", "rm", "rm-all"),
+            *("push-files", "pull-files", "pull-artifacts", "extend", "rm", "rm-all"),
         ),
     ),
     ("Its key pairs", ("ls-key-pairs", "rm-key-pairs")),
@@ -43,7 +43,9 @@ class OgcGroup(TyperGroup):
         rows = _side_by_side(left, right) if has_room else [*left, *right]
         formatter.write("\n" + "".join(f"{row}\n" for row in rows))
         options = [each.get_help_record(ctx) for each in self.get_params(ctx) if each.name not in UNTOLD]
-        with formatter.section("Options"):
+        # A section of the library's own begins with a blank line, for which a screen has no room.
+        formatter.write("Options:\n")
+        with formatter.indentation():
             formatter.write_dl([each for each in options if each is not None])
 
 

@@ -10,6 +10,7 @@ import typer
 from ogc_async.cli.options import (
     All,
     AlsoGone,
+    By,
     Diff,
     Export,
     Force,
@@ -18,6 +19,7 @@ from ogc_async.cli.options import (
     OfLayout,
     OneNode,
     OnlyDb,
+    SpecFiles,
     Stream,
     TakeOver,
     Timeout,
@@ -29,10 +31,11 @@ from ogc_async.cli.registry import command
 from ogc_async.lazy import lazy_module
 
 if TYPE_CHECKING:
-    from ogc_async.cli import fleet_work, inspect_work, ssh_work
+    from ogc_async.cli import fleet_work, inspect_work, reap_work, ssh_work
 else:
     fleet_work = lazy_module("ogc_async.cli.fleet_work")
     inspect_work = lazy_module("ogc_async.cli.inspect_work")
+    reap_work = lazy_module("ogc_async.cli.reap_work")
     ssh_work = lazy_module("ogc_async.cli.ssh_work")
 
 
@@ -44,8 +47,10 @@ def add_node_commands(cli: typer.Typer) -> None:
     command(cli, "exec-scripts", short_help="run other scripts")(execute_scripts)
     command(cli, "ssh", has_json=False, short_help="log in")(ssh)
     command(cli, "ssh-config", has_json=False, short_help="for other tools")(ssh_config)
+    command(cli, "extend", short_help="put ends off")(extend)
     command(cli, "rm", short_help="tear down")(remove)
     command(cli, "rm-all", short_help="tear down everything")(remove_all)
+    command(cli, "reap", short_help="find what was left")(reap)
 
 
 def list_nodes(
@@ -146,6 +151,24 @@ def ssh_config(
     return ssh_work.ssh_config(fleet_work.selection(nodes, layout, tag), write)
 
 
+def extend(
+    nodes: Nodes = None,
+    *,
+    by: By,
+    layout: OfLayout = None,
+    tag: WithTag = None,
+    every: All = False,
+    wait: Wait = 0.0,
+    take_over: TakeOver = False,
+) -> int:
+    """Put off the ends of nodes that have a ttl; `ogc ls` shows how long each has left.
+
+    Compute Engine moves the end of a stopped machine only.
+    """
+    chosen = fleet_work.selection(nodes, layout, tag, is_all=every)
+    return fleet_work.extend(chosen, by, terms=fleet_work.terms(wait, take_over=take_over))
+
+
 def remove(
     nodes: Nodes = None,
     layout: OfLayout = None,
@@ -171,3 +194,18 @@ def remove_all(
     return fleet_work.remove_all(
         force=force, only_db=only_db, yes=yes, terms=fleet_work.terms(wait, take_over=take_over)
     )
+
+
+def reap(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list, each with what would end it.")] = False,
+    strays: Annotated[
+        bool, typer.Option("--strays", help="Also end strays, what was let go, and what no spec has.")
+    ] = False,
+    spec: SpecFiles = None,
+    yes: Yes = False,
+) -> int:
+    """Find what the accounts at hand hold of yours beside the fleet at work, and end what is overdue.
+
+    With nothing but the account: machines of a lost database are found too.
+    """
+    return reap_work.reap(spec or [], dry_run=dry_run, strays=strays, yes=yes)

@@ -104,4 +104,13 @@ Wait = Annotated[
         show_default=False,
     ),
 ]
+By = Annotated[
+    float,
+    typer.Argument(
+        metavar="DURATION",
+        parser=_seconds,
+        help="How much longer they live: 30m, 2h, 1d.",
+        show_default=False,
+    ),
+]
 TakeOver = Annotated[bool, typer.Option("--take-over", help="Take busy nodes from whoever works on them.")]

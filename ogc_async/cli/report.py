@@ -12,10 +12,13 @@ from ogc_async.types import (
     Change,
     DeployResult,
     Doubt,
+    ExtendResult,
+    Find,
     LaunchResult,
     Milestone,
     NodeFailure,
     NodeSnapshot,
+    ReapResult,
     StepResult,
     SyncPlan,
     SyncResult,
@@ -120,6 +123,12 @@ def teardown_json(result: TeardownResult) -> Json:
     }
 
 
+def extend_json(result: ExtendResult) -> Json:
+    """Whose ends were put off, and until when."""
+    failures = {"failures": [failure_json(each) for each in result.failures]}
+    return {"extended": list(result)} | nodes_json(result.nodes) | failures
+
+
 def let_go_json(result: TeardownResult, left: Iterable[NodeSnapshot]) -> Json:
     """Whose rows were given up; ``left`` are those of them whose machines run on."""
     machines = [node.instance_id for node in left]
@@ -150,6 +159,27 @@ def sync_json(result: SyncResult) -> Json:
         "torn_down": list(result.torn_down),
         "failures": [failure_json(each) for each in (*failures, *own)],
         "leftovers": [error_json(each) for each in (*result.torn_down.leftovers, *rest)],
+    }
+
+
+def find_json(find: Find) -> Json:
+    """A machine or volume that a reap has found."""
+    names = ("kind", "id", "provider", "region", "layout", "scope", "node_id", "node", "since", "reason", "command")
+    return {name: _plain(getattr(find, name)) for name in names}
+
+
+def reap_json(result: ReapResult) -> Json:
+    """What a reap has found and ended, and where it could not look."""
+    return {
+        "finds": [find_json(each) for each in result.finds],
+        "ended": list(result.ended),
+        "failures": [failure_json(each) for each in result.failures if isinstance(each, NodeFailure)],
+        "leftovers": [error_json(each) for each in result.failures if not isinstance(each, NodeFailure)],
+        "not_looked_at": [
+            {"provider": each.provider, "region": each.region, "in_use": each.is_used, "error": error_json(each.error)}
+            for each in result.not_looked_at
+        ],
+        "notes": list(result.warnings),
     }
 
 

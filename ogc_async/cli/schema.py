@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ogc_async.cli.invocation import FORMAT
-from ogc_async.types import ChangeKind, EndedBy, Market, MilestoneKind, NodeState, StepState
+from ogc_async.types import ChangeKind, EndedBy, FindKind, Market, MilestoneKind, NodeState, StepState
 
 Schema = dict[str, Any]
 
@@ -115,6 +115,22 @@ DEFS: Schema = {
             "reason": TEXT,
         }
     ),
+    "find": _object(
+        {
+            "kind": {"enum": [str(each) for each in FindKind]},
+            "id": TEXT,
+            "provider": TEXT,
+            "region": TEXT,
+            "layout": TEXT,
+            "scope": TEXT,
+            "node_id": COUNT,
+            "node": TEXT,
+            "since": MAYBE_TIME,
+            "reason": TEXT,
+            "command": TEXT,
+        }
+    ),
+    "place": _object({"provider": TEXT, "region": TEXT, "in_use": FLAG, "error": {"$ref": "#/$defs/error"}}),
     "layout": _object(
         {
             "layout": TEXT,
@@ -151,6 +167,10 @@ ANSWERS: Schema = {
     "actions": _many("action"),
     "launched": COUNTS,
     "torn_down": COUNTS,
+    "extended": COUNTS,
+    "finds": _many("find"),
+    "ended": TEXTS,
+    "not_looked_at": _many("place"),
     "let_go": COUNTS,
     "running_on": TEXTS,
     "failures": _many("failure"),

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ogc_async.cli.fold import Answer, Group, Member, called, difference, fold, headline
-from ogc_async.cli.tables import STYLES, Column, node_columns, table
+from ogc_async.cli.tables import STYLES, Column, ends_in, node_columns, table
 from ogc_async.cli.tally import without_name
 from ogc_async.cli.voice import complain, err, line, out
 from ogc_async.errors import OgcError
@@ -18,6 +18,7 @@ from ogc_async.types import (
     Change,
     DeployResult,
     Doubt,
+    ExtendResult,
     LaunchResult,
     NodeFailure,
     NodeSnapshot,
@@ -130,6 +131,19 @@ def teardown_result(result: TeardownResult) -> None:
     _left_behind(result.leftovers)
 
 
+def extend_result(result: ExtendResult) -> None:
+    """How long the nodes have left now, while they fit a screen, and why others have no more than before."""
+    if 0 < len(result.nodes) <= SCREEN:
+        columns = [
+            Column("name", [Text(node.name) for node in result.nodes], 0),
+            Column("ends", [f"{node.ends_at:%Y-%m-%d %H:%M:%S} UTC" for node in result.nodes], 2),
+            Column("ends in", [ends_in(node) for node in result.nodes], 1),
+        ]
+        out.print(table(columns, out.width))
+    line(f"extended {len(result)} of {counted(len(result) + len(result.failures), 'node')}")
+    failures(result.failures)
+
+
 def let_go_result(result: TeardownResult, left: Sequence[NodeSnapshot]) -> None:
     """How many rows are given up; ``left`` are those of them whose machines run on."""
     rows = f"let go of {counted(len(result), 'row')}"
@@ -165,7 +179,7 @@ def sync_plan(plan: SyncPlan) -> None:
     doubts(plan.doubts)
     if not plan.changes and not plan.doubts:
         _nothing_to_do(plan)
-    _notes(plan)
+    notes(plan.notes)
 
 
 def doubts(found: Iterable[Doubt]) -> None:
@@ -188,8 +202,9 @@ def _nothing_to_do(plan: SyncPlan) -> None:
     line("nothing to do" if plan.notes else "cloud, database and spec agree, nothing to do")
 
 
-def _notes(plan: SyncPlan) -> None:
-    for note in plan.notes:
+def notes(said: Iterable[str]) -> None:
+    """What is to be known and is no change."""
+    for note in said:
         line(note)
 
 
@@ -198,7 +213,7 @@ def sync_result(result: SyncResult) -> None:
     _changes(result.plan)
     if result.ok and not result.plan.changes:
         _nothing_to_do(result.plan)
-    _notes(result.plan)
+    notes(result.plan.notes)
     own = [each for each in result.failures if isinstance(each, NodeFailure)]
     failures([*result.launched.failures, *result.torn_down.failures, *own])
     for error in (*result.failures, *result.torn_down.leftovers):

@@ -86,6 +86,10 @@ def test_every_command_answers_with_one_document(ogc: Ogc, work_folder: Path) ->
     assert answered(ogc, "export-env", "fleet.json")["needs"]
     assert answered(ogc, "import-env", "fleet.json")["nodes"] == []
     assert answered(ogc, "sync")["changes"] == []
+    endless = answered(ogc, "extend", "1", "2h", code=1)
+    assert (endless["extended"], endless["failures"][0]["error"]["type"]) == ([], "CannotExtend")
+    # Machines of other databases may be there, and none of them is a healthy one of this.
+    assert {each["kind"] for each in answered(ogc, "reap", "--dry-run")["finds"]} <= {"stray"}
     assert answered(ogc, "rm", "1-2", "--force", "--yes")["torn_down"] == [1, 2]
     assert answered(ogc, "rm-key-pairs", "--all", "--yes")["key_pairs"] == []
     assert len(answered(ogc, "rm-all", "--force", "--yes")["torn_down"]) == 5
