@@ -29,7 +29,7 @@ from ogc_async.errors import (
     StaleNode,
     WrongAccount,
 )
-from ogc_async.plan import farewell, find_instances, way_out
+from ogc_async.plan import farewell, find_instances, judge, way_out
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
 from ogc_async.types import (
@@ -129,6 +129,8 @@ class _Teardown:
     gone: set[int] = field(default_factory=set)
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     leftovers: list[OgcError] = field(default_factory=list)
+    ends: dict[int, End] = field(default_factory=dict)
+    """Of machines that had ended before, by node id."""
 
     def result(self, nodes: Iterable[NodeSnapshot]) -> TeardownResult:
         """The answer, in the order asked."""
@@ -293,6 +295,7 @@ class _Teardown:
                 self.failures[node.id] = failure(node, self._too_young(node))
             else:
                 ended.append(node)
+                self.ends[node.id] = judge(node, answer, node.read_at or datetime.now(UTC))
         await self._mark_gone(ended)
         return waiting
 
@@ -373,7 +376,7 @@ class _Teardown:
     async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
         alike: dict[tuple[EndedBy, str | None], list[NodeSnapshot]] = {}
         for node in nodes:
-            alike.setdefault(_end_of(node), []).append(node)
+            alike.setdefault(_end_of(node, self.ends.get(node.id)), []).append(node)
         moved = [
             node
             for (by, reason), members in alike.items()
@@ -438,9 +441,13 @@ def _unknown(node: NodeSnapshot, account: str | None) -> OutcomeUnknown:
     )
 
 
-def _end_of(node: NodeSnapshot) -> tuple[EndedBy, str | None]:
-    """What a teardown writes of a machine's end, and why: after its time it does what that was to do."""
-    return (EndedBy.TTL, farewell(node)) if node.is_over() else (EndedBy.US, None)
+def _end_of(node: NodeSnapshot, before: End | None) -> tuple[EndedBy, str | None]:
+    """What a teardown writes of a machine's end, and why: after its time it does what that was to do.
+
+    ``before`` is how it had ended already when the teardown came to it.
+    """
+    is_over = node.is_over() or (before is not None and before.by is EndedBy.TTL)
+    return (EndedBy.TTL, farewell(node)) if is_over else (EndedBy.US, None)
 
 
 def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:

@@ -61,10 +61,14 @@ def end_of(machine: Instance) -> datetime | None:
 
 
 def judge(node: NodeSnapshot, machine: Instance, now: datetime) -> End:
-    """What ended a machine that is certainly gone, and that this program did not end; ``machine`` is the last word."""
+    """What ended a machine that is certainly gone, and that this program did not end; ``machine`` is the last word.
+
+    Where the cloud does not say when it ended, it had by the time, of the cloud's own clock, at which it was asked.
+    """
+    by_then = machine.ended_at or machine.seen_at or now
     if machine.reason.startswith(OF_THE_CLOUD):
         return End(EndedBy.CLOUD, machine.ended_at)
-    if node.ends_at is None or (machine.ended_at or now) < node.ends_at - EARLY:
+    if node.ends_at is None or by_then < node.ends_at - EARLY:
         return End(EndedBy.LOST, machine.ended_at)
     return End(EndedBy.TTL, machine.ended_at or min(node.ends_at, now))
 

@@ -6,6 +6,7 @@ import json
 import logging
 import resource
 from contextlib import AsyncExitStack
+from email.utils import format_datetime
 from types import TracebackType
 
 from aiohttp import web
@@ -121,12 +122,17 @@ class Sandbox:
     def _web(self) -> web.Application:
         check = guard(self.settings.host, self.settings.admin_token)
         app = web.Application(client_max_size=16 * 1024**2, middlewares=[check])
+        app.on_response_prepare.append(self._date)
         app.router.add_get("/_sandbox/state", self._show_state)
         app.router.add_post("/_sandbox/faults", self._take_faults)
         app.router.add_route("*", "/", self._ec2.handle)
         app.router.add_get(LOGIN_PATH, self._show_login)
         app.router.add_routes(self._compute.routes())
         return app
+
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        """Every reply is of the sandbox's own time, as the moments in it are."""
+        response.headers["Date"] = format_datetime(self._clock.moment(self._clock.now()), usegmt=True)
 
     async def _show_state(self, _: web.Request) -> web.Response:
         return web.json_response(self.state())

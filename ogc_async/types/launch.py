@@ -154,7 +154,8 @@ class Instance:
     why it ended, where the cloud told. ``account`` is the one that owns it, by the cloud's own reply; "" where it did
     not say. One that is not ``is_known`` is told as ended because the cloud does not know its id. ``size`` is the
     machine type that it was really given, and ``market`` how it is paid for, where the cloud told. ``ends_at`` is when
-    the cloud itself will end or stop it, ``ended_at`` when it went to the state that it is in, by the cloud's word.
+    the cloud itself will end or stop it, ``ended_at`` when it went to the state that it is in, by the cloud's word;
+    ``seen_at`` is when the cloud told all this, by its own clock, where it was asked for this very machine.
     """
 
     id: str
@@ -175,6 +176,7 @@ class Instance:
     market: Market | None = None
     ends_at: datetime | None = None
     ended_at: datetime | None = None
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

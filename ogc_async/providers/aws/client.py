@@ -32,6 +32,7 @@ from ogc_async.providers.aws.limits import Limits, place_of
 from ogc_async.providers.aws.logs import hide_user_data
 from ogc_async.providers.aws.parsing import ParserFactory
 from ogc_async.providers.aws.replies import Reply, find_fault
+from ogc_async.providers.dates import ReplyDates
 from ogc_async.settings import Settings
 
 CONNECT_TIMEOUT_S = 10.0
@@ -71,6 +72,7 @@ class AwsClient:
         self._caller = Caller(profile_of(settings), region)
         self._limits = limits or Limits(place_of(settings, region), shared=shared, clock=clock, sleep=sleep)
         self.retry = Retrier(rng=rng, clock=clock, sleep=sleep)
+        self.dates = ReplyDates()
         self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
         self._stack = AsyncExitStack()
         self._clients: SingleFlight[str, Any] = SingleFlight(keep_s=float("inf"))
@@ -140,11 +142,13 @@ class AwsClient:
                 with anyio.fail_after(self.settings.ogc_api_timeout_s):
                     reply: Reply = await getattr(client, xform_name(operation))(**parameters)
         except FOREIGN as error:
+            self.dates.note(_date_of(getattr(error, "response", None)))
             mapped = map_error(error, operation, service=service, caller=self._caller)
             if isinstance(mapped, Throttled):
                 await self._limits.slow_down(operation, instances, message=mapped.message)
             # The original stays out of tracebacks: it holds the signed request.
             raise mapped from None
+        self.dates.note(_date_of(reply))
         if fault := find_fault(operation, reply):
             raise unreadable(operation, fault)
         return reply
@@ -170,6 +174,13 @@ class AwsClient:
             raise SettingsError(f"aws: {self.region!r} is not a region's name; write one like us-east-2") from None
         except (ConfigParseError, ValueError) as error:
             raise SettingsError(f"aws: no {service} client: {error}; check AWS_ENDPOINT_URL and ~/.aws") from None
+
+
+def _date_of(reply: object) -> object:
+    """The header of a reply, or of a refusal, as botocore hands both on."""
+    for key in ("ResponseMetadata", "HTTPHeaders", "date"):
+        reply = reply.get(key) if isinstance(reply, Mapping) else None
+    return reply
 
 
 def check_credentials(settings: Settings, region: str) -> None:

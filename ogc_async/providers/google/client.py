@@ -15,6 +15,7 @@ import anyio
 from ogc_async.aio.limiter import Levels
 from ogc_async.aio.retry import Retrier, TurnClock
 from ogc_async.errors import OutcomeUnknown, ProviderError, ServiceUnavailable, Throttled, TokenSpent
+from ogc_async.providers.dates import ReplyDates
 from ogc_async.providers.google.credentials import PROVIDER, AccessToken, read_credentials
 from ogc_async.providers.google.errors import (
     FOREIGN,
@@ -66,6 +67,7 @@ class GoogleClient:
         self._base = f"{(settings.ogc_google_endpoint or ENDPOINT).rstrip('/')}/compute/v1/projects"
         self._limits = limits or Limits(place_of(self.project, self._base, region), shared=shared, sleep=sleep)
         self.retry = Retrier(rng=rng, clock=clock, sleep=sleep)
+        self.dates = ReplyDates()
         self._gate = anyio.CapacityLimiter(settings.ogc_max_api_calls)
         self._session: aiohttp.ClientSession | None = None
         self._token: AccessToken | None = None
@@ -169,6 +171,7 @@ class GoogleClient:
         async with session.request(
             http, url, params=query, json=body, headers=headers, allow_redirects=False
         ) as response:
+            self.dates.note(response.headers.get("Date"))
             return response.status, await response.read()
 
     async def _heed(self, error: ProviderError, operation: str) -> None:

@@ -91,11 +91,11 @@ class GoogleProvider:
 
     async def look_up(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
         """Each of these machines by its own name."""
-        return await self._instances.look_up(instance_ids)
+        return self._client.dates.on(await self._instances.look_up(instance_ids))
 
     async def terminate(self, instance_ids: Collection[str]) -> dict[str, Instance | ProviderError]:
         """Begin to end these machines."""
-        return await self._instances.terminate(instance_ids)
+        return self._client.dates.on(await self._instances.terminate(instance_ids))
 
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine of that owner that is not on its way out."""

@@ -15,6 +15,7 @@ from tests.unit.plan.test_diff import NOW, ended, layout, machine, node, world
 OVER = NOW - timedelta(minutes=10)
 JUST_OVER = NOW - timedelta(seconds=90)
 TO_COME = NOW + timedelta(hours=1)
+HOUR = timedelta(hours=1)
 STOPS = {"after": "1h", "then": "stop"}
 REPLACED = {"after": "1h", "then": "replace"}
 ADD = (ChangeKind.ADD, 0)
@@ -67,6 +68,17 @@ def test_the_moment_of_an_end_is_the_clouds_where_it_is_told_and_the_rows_else()
     assert {key: end.at for key, end in ends.items() if end} == {1: at, 2: OVER, 3: at}
     assert ends[3] is not None
     assert ends[3].by is EndedBy.LOST, "its cloud says that it ended long before its time"
+
+
+def test_an_end_is_judged_by_the_clock_of_the_cloud_that_keeps_it() -> None:
+    ahead = Instance(
+        id="i-1", state=InstanceState.TERMINATED, token="", launch_index=0, seen_at=TO_COME + timedelta(seconds=5)
+    )
+    (change,) = find_changes(world([dying(1, TO_COME)], [], looked_up={"i-1": ahead})).changes
+    assert change.kind is ChangeKind.EXPIRE
+    behind = Instance(id="i-1", state=InstanceState.TERMINATED, token="", launch_index=0, seen_at=OVER - HOUR)
+    (change,) = find_changes(world([dying(1, OVER)], [], looked_up={"i-1": behind})).changes
+    assert change.kind is ChangeKind.LOSE
 
 
 @pytest.mark.parametrize("state", [NodeState.LAUNCHING, NodeState.RUNNING, NodeState.STOPPED])
