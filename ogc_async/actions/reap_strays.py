@@ -77,6 +77,8 @@ class _Look:
     failures: list[OgcError] = field(default_factory=list)
     not_looked_at: list[NotLookedAt] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    only_named: set[Place] = field(default_factory=set)
+    """Places that a cloud names, and nothing else does."""
 
     async def at(self, layouts: Sequence[Layout] | None) -> Sight:
         """List every place, then read the rows."""
@@ -140,7 +142,9 @@ class _Look:
         regions = {**known, default: True}
         if isinstance(provider, FindsRegions):
             try:
-                return regions | dict.fromkeys(await provider.regions(self.context.user.slug), True)
+                named = await provider.regions(self.context.user.slug)
+                self.only_named |= {(cloud, region) for region in named if not regions.get(region)}
+                return regions | dict.fromkeys(named, True)
             except ProviderError as error:
                 some = ", ".join(sorted(regions))
                 self.warnings.append(
@@ -167,7 +171,9 @@ class _Look:
             # After the list, which may have told.
             account = await provider.account()
         except OgcError as error:
-            self.not_looked_at.append(NotLookedAt(name, region, error, is_used))
+            # Organizations deny whole regions: of one that nothing of ours is known to be in, that is no fault.
+            is_denied = isinstance(error, Unauthorized) and place in self.only_named
+            self.not_looked_at.append(NotLookedAt(name, region, error, is_used and not is_denied))
             return None
         machines = [Found(provider=name, region=region, instance=each) for each in owned]
         return _Listing(account, machines, await self._volumes(place))
@@ -224,10 +230,10 @@ class _Reap:
         async with claiming(self.context, "reap") as claim:
             await claim.take(by_id)
             nodes = await get_nodes(self.context.engine, list(by_id))
-            due = [node for node in nodes if by_id[node.id].kind is not FindKind.OVERDUE or _is_still_due(node)]
+            due = [node for node in nodes if _is_still_due(node, by_id[node.id])]
             for node in nodes:
                 if node not in due:
-                    self.warnings.append(f"{node.name}: its end was put off meanwhile, and it was left alone")
+                    self.warnings.append(f"{node.name}: it was put off or taken back meanwhile, and was left alone")
             ids = [node.id for node in due]
             result = await tear_down.tear_down_nodes(ids, self.context, force=True, only_db=False, claim=claim)
         self.ended += [by_id[node_id].id for node_id in result]
@@ -239,6 +245,8 @@ class _Reap:
         verdicts = await end_machines([each.id for each in finds], provider, self.context, scope=first.scope)
         self.ended += [key for key, each in verdicts.items() if each is None]
         self.failures += [each for each in verdicts.values() if each is not None]
+        taken = [each.id for each in finds if each.id not in verdicts]
+        self.warnings += [f"{each}: a node stands for it by now, and it was left alone" for each in taken]
 
     async def _delete_volumes(self, finds: Sequence[Find]) -> None:
         provider = self.context.providers.unshared(finds[0].provider, finds[0].region)
@@ -256,8 +264,11 @@ def _was_let_go(node: NodeSnapshot) -> bool:
     return node.state is NodeState.TERMINATED and node.reason == FORGOTTEN
 
 
-def _is_still_due(node: NodeSnapshot) -> bool:
-    return is_overdue(node, node.read_at or datetime.now(UTC))
+def _is_still_due(node: NodeSnapshot, find: Find) -> bool:
+    """Of a node that was found, its row says the same still."""
+    if find.kind is FindKind.OVERDUE:
+        return is_overdue(node, node.read_at or datetime.now(UTC))
+    return find.kind is not FindKind.STRAY or node.state is NodeState.LOST
 
 
 def _of_other_accounts(sight: Sight) -> list[OgcError]:

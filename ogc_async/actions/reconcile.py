@@ -30,6 +30,7 @@ from ogc_async.db.nodes import (
     find_lost,
     find_nodes,
     find_places,
+    get_nodes,
 )
 from ogc_async.db.results import interrupt_forsaken
 from ogc_async.errors import (
@@ -141,8 +142,9 @@ class _Sync:
                 group.start_soon(self._guarded, self._reap, place, changes)
             for place, changes in _by_place(self._of(ChangeKind.ADOPT)).items():
                 group.start_soon(self._guarded, self._adopt, place, changes)
-            if unfinished := [change.node_id for change in self._of(ChangeKind.FINISH, ChangeKind.OVERDUE)]:
-                group.start_soon(self._finish, unfinished)
+            overdue = await self._still_overdue([change.node_id for change in self._of(ChangeKind.OVERDUE)])
+            if unfinished := [*(change.node_id for change in self._of(ChangeKind.FINISH)), *overdue]:
+                group.start_soon(self._finish, unfinished, overdue)
 
     async def scale(self, layouts: Sequence[Layout]) -> tuple[LaunchResult, TeardownResult]:
         """Launch what is missing, tear down what is too much."""
@@ -194,10 +196,22 @@ class _Sync:
         except OgcError as error:
             self.failures.append(error)
 
-    async def _finish(self, node_ids: list[int]) -> None:
+    async def _still_overdue(self, node_ids: list[int]) -> list[int]:
+        """Those whose ends were not put off between the look at them and the claim on them."""
+        before = {node.id: node.ends_at for node in self.world.nodes}
+        told = {node_id: machine.ends_at for node_id, machine in self.machines.items()}
+        return [
+            node.id
+            for node in await get_nodes(self.context.engine, node_ids)
+            if node.ends_at in (before[node.id], told.get(node.id))
+        ]
+
+    async def _finish(self, node_ids: list[int], overdue: Collection[int]) -> None:
         # Of one that was marked, artifacts were fetched and teardown scripts have run; one that is overdue should be
         # gone, and none of that waits for it.
-        result = await tear_down.tear_down_nodes(node_ids, self.context, force=True, only_db=False, claim=self.claim)
+        result = await tear_down.tear_down_nodes(
+            node_ids, self.context, force=True, only_db=False, claim=self.claim, overdue=overdue
+        )
         self.failures += [*result.failures, *result.leftovers]
 
     async def _reap(self, provider: Provider, changes: list[Change]) -> None:
@@ -306,7 +320,13 @@ def _unsigned(world: World, machines: Mapping[int, Instance]) -> list[int]:
 
     A release before this one left some of that out, and an end can be moved from outside.
     """
-    return [node.id for node in world.nodes if node.id in machines and _tells_more(machines[node.id], node)]
+    return [
+        node.id
+        for node in world.nodes
+        if node.id in machines
+        and not node.is_foreign_to(world.account_of(node))
+        and _tells_more(machines[node.id], node)
+    ]
 
 
 def _tells_more(machine: Instance, node: NodeSnapshot) -> bool:

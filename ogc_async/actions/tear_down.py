@@ -29,7 +29,7 @@ from ogc_async.errors import (
     StaleNode,
     WrongAccount,
 )
-from ogc_async.plan import farewell, find_instances, judge, way_out
+from ogc_async.plan import farewell, find_instances, is_overdue, is_time_over, judge, way_out
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
 from ogc_async.types import (
@@ -62,17 +62,21 @@ async def tear_down_nodes(
     only_db: bool,
     claim: Claim | None = None,
     terms: Terms = AT_ONCE,
+    overdue: Collection[int] = (),
 ) -> TeardownResult:
     """End every node: the ids that are gone, and why the others are not. A node that is gone already is done.
 
-    ``claim`` is the caller's own; ``terms`` say what becomes of nodes that another process works on.
+    ``claim`` is the caller's own; ``terms`` say what becomes of nodes that another process works on. Of ``overdue``
+    nodes the caller has found that their time is over.
     """
     if claim is None:
         async with claiming(context, "teardown", terms) as own:
-            return await tear_down_nodes(node_ids, context, force=force, only_db=only_db, claim=own, terms=terms)
+            return await tear_down_nodes(
+                node_ids, context, force=force, only_db=only_db, claim=own, terms=terms, overdue=overdue
+            )
     held = await claim.take(node_ids, terms)
     asked = await get_nodes(context.engine, node_ids)
-    run = _Teardown(context, claim)
+    run = _Teardown(context, claim, overdue)
     busy = await claim.busy(asked)
     run.failures.update({node.id: failure(node, busy[node.id]) for node in asked if node.id in busy})
     nodes = [node for node in asked if node.id in held]
@@ -80,9 +84,9 @@ async def tear_down_nodes(
         await run.forget(nodes)
         return run.result(asked)
     nodes = await run.set_foreign_aside(nodes)
-    farewell = nodes if force else await run.say_goodbye(nodes)
-    live = [node for node in farewell if _may_have_machine(node)]
-    run.gone.update(node.id for node in farewell if not _may_have_machine(node))
+    may_go = nodes if force else await run.say_goodbye(nodes)
+    live = [node for node in may_go if _may_have_machine(node)]
+    run.gone.update(node.id for node in may_go if not _may_have_machine(node))
     async with anyio.create_task_group() as group:
         for members in _by_provider(live).values():
             group.start_soon(run.end, members)
@@ -126,6 +130,7 @@ class _Teardown:
 
     context: Context
     claim: Claim
+    overdue: Collection[int] = ()
     gone: set[int] = field(default_factory=set)
     failures: dict[int, NodeFailure] = field(default_factory=dict)
     leftovers: list[OgcError] = field(default_factory=list)
@@ -176,8 +181,7 @@ class _Teardown:
             fleet = Fleet(self.context, record)
             scripting = Scripting(self.context, fleet, record)
             running = [node for node in nodes if node.state is NodeState.RUNNING]
-            lasting = [node for node in running if not node.is_over()]
-            due = await self._standing([node for node in lasting if self._has_goodbye(scripting, node)])
+            due = await self._standing([node for node in running if self._has_goodbye(scripting, node)])
             await scripting.see_everyone(scripting.folders_of(due))
 
             async def work(node: NodeSnapshot, session: Session) -> tuple[StepResult, ...]:
@@ -198,7 +202,7 @@ class _Teardown:
             return False
 
     async def _standing(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
-        """The nodes whose machines the cloud does not show as ended: no script runs on those any more."""
+        """The nodes whose machines have not ended, and are not about to: no script runs on others any more."""
         standing: list[NodeSnapshot] = []
         for members in _by_provider(nodes).values():
             request = describe_request(members, owner=self.context.user.slug, scope=self.context.user.scope)
@@ -207,7 +211,8 @@ class _Teardown:
             except OgcError as error:
                 self.failures.update({node.id: failure(node, error) for node in members})
                 continue
-            ended = {node_id for node_id, instance in seen.items() if instance.state in ENDED}
+            over = {node.id for node in members if is_time_over(node, _read_at(node), seen.get(node.id))}
+            ended = over | {node_id for node_id, instance in seen.items() if instance.state in ENDED}
             ended |= await self._gone_of([node for node in members if node.id not in seen])
             standing += [node for node in members if node.id not in ended]
         return standing
@@ -295,7 +300,7 @@ class _Teardown:
                 self.failures[node.id] = failure(node, self._too_young(node))
             else:
                 ended.append(node)
-                self.ends[node.id] = judge(node, answer, node.read_at or datetime.now(UTC))
+                self.ends[node.id] = judge(node, answer, _read_at(node))
         await self._mark_gone(ended)
         return waiting
 
@@ -376,7 +381,7 @@ class _Teardown:
     async def _mark_gone(self, nodes: Sequence[NodeSnapshot]) -> None:
         alike: dict[tuple[EndedBy, str | None], list[NodeSnapshot]] = {}
         for node in nodes:
-            alike.setdefault(_end_of(node, self.ends.get(node.id)), []).append(node)
+            alike.setdefault(self._end_of(node), []).append(node)
         moved = [
             node
             for (by, reason), members in alike.items()
@@ -386,6 +391,13 @@ class _Teardown:
         ]
         lost = self._set_lost_aside(nodes, moved)
         self.gone.update(node.id for node in nodes if node not in lost)
+
+    def _end_of(self, node: NodeSnapshot) -> tuple[EndedBy, str | None]:
+        """What is on record of a machine's end, and why: after its time a teardown does what that was to do."""
+        had_ended = self.ends.get(node.id)
+        by_ttl = had_ended is not None and had_ended.by is EndedBy.TTL
+        is_over = by_ttl or node.id in self.overdue or is_overdue(node, _read_at(node))
+        return (EndedBy.TTL, farewell(node)) if is_over else (EndedBy.US, None)
 
     def _ledger(self) -> Ledger:
         return Ledger.of(self.context, self.claim.hold)
@@ -441,13 +453,8 @@ def _unknown(node: NodeSnapshot, account: str | None) -> OutcomeUnknown:
     )
 
 
-def _end_of(node: NodeSnapshot, before: End | None) -> tuple[EndedBy, str | None]:
-    """What a teardown writes of a machine's end, and why: after its time it does what that was to do.
-
-    ``before`` is how it had ended already when the teardown came to it.
-    """
-    is_over = node.is_over() or (before is not None and before.by is EndedBy.TTL)
-    return (EndedBy.TTL, farewell(node)) if is_over else (EndedBy.US, None)
+def _read_at(node: NodeSnapshot) -> datetime:
+    return node.read_at or datetime.now(UTC)
 
 
 def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:

@@ -11,7 +11,7 @@ from ogc_async.db.holds import Hold
 from ogc_async.db.moves import UNBOOTED, Move, Place, adopted, asked, move_nodes, renewed, resumed, running
 from ogc_async.db.nodes import NodeDraft, plan_nodes
 from ogc_async.events import Events, NodeMoved
-from ogc_async.plan.ends import life_of, life_s
+from ogc_async.plan.ends import ends_by, life_of, life_s
 from ogc_async.types import End, Instance, NodeSnapshot, NodeState, Then
 
 __all__ = ["UNBOOTED", "Ledger", "adopt", "arrive", "begin_launch", "move", "plan", "renew", "resume"]
@@ -95,8 +95,10 @@ async def resume(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mappin
 async def arrive(ledger: Ledger, nodes: Iterable[NodeSnapshot], machines: Mapping[int, Instance]) -> list[NodeSnapshot]:
     """Move nodes from ``launching`` to ``running``, with their machines, by node id; those that moved, by id."""
     nodes = list(nodes)
-    lives_s = {node.id: life_s(node) for node in nodes}
-    return await _write(ledger, [_with_machine(node, machines[node.id]) for node in nodes], running(machines, lives_s))
+    # A life that the cloud keeps is not worked out here.
+    lives_s = {node.id: life_s(node) for node in nodes if machines[node.id].ends_at is None}
+    there = {node.id: replace(machines[node.id], ends_at=ends_by(node, machines[node.id])) for node in nodes}
+    return await _write(ledger, [_with_machine(node, there[node.id]) for node in nodes], running(there, lives_s))
 
 
 async def _write(ledger: Ledger, nodes: Iterable[NodeSnapshot], change: Move) -> list[NodeSnapshot]:

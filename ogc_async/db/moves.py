@@ -144,6 +144,6 @@ def _machines(machines: Mapping[int, Instance]) -> dict[int, dict[str, Any]]:
 def _begun(machines: Mapping[int, Instance], lives_s: Mapping[int, float | None]) -> dict[int, dict[str, Any]]:
     """A life that the cloud itself keeps ends when the cloud says; any other begins now, or began before."""
     own = _machines(machines)
-    for node_id, machine in machines.items():
-        own[node_id]["ends_in_s"] = None if machine.ends_at else lives_s.get(node_id)
+    for node_id, values in own.items():
+        values["ends_in_s"] = lives_s.get(node_id)
     return own

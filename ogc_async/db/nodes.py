@@ -269,17 +269,21 @@ async def update_each(
         table = Node.__table__
         sets = {name: _value_of(name) for name in rows[0] if name not in ("node_id", ENDS_IN_S)}
         if ENDS_IN_S in rows[0]:
-            # A machine that is found long after its launch began its life then: no later than planned does it end.
-            planned = sets.get("ends_at", table.c.ends_at)
-            sets["ends_at"] = case((or_(_LATER.is_(None), planned < _LATER), planned), else_=_LATER)
+            sets["ends_at"] = _sooner(_LATER, sets["ends_at"]) if "ends_at" in sets else _LATER
         sets["updated_at"] = database_now()
         found = update(table).where(table.c.id == bindparam("node_id"), *where)  # type: ignore[arg-type]  # a mapped class's table is a Table
         await connection.execute(found.values(sets), rows)
 
 
+def _sooner(later: ColumnElement[Any], latest: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A machine that is found long after its launch began its life then: it ends by ``latest``, where that is known."""
+    return case((or_(later.is_(None), later > latest), latest), else_=later)
+
+
 def _value_of(name: str) -> ColumnElement[Any]:
     column: ColumnElement[Any] = Node.__table__.c[name]
-    given: ColumnElement[Any] = bindparam(name)
+    # Typed as the column is: a moment is kept as all moments are.
+    given: ColumnElement[Any] = bindparam(name, type_=column.type)
     if name in KEPT:
         return func.coalesce(column, given)
     return func.coalesce(given, column) if name in FILLED else given

@@ -2,7 +2,7 @@
 
 from ogc_async.plan.batches import Batch, cut, expand, next_offer, offers
 from ogc_async.plan.diff import Found, World, absent, doubtful, find_changes, find_instances, way_out
-from ogc_async.plan.ends import end_of, ends_in_s, farewell, is_overdue, is_replaced, judge, life_of
+from ogc_async.plan.ends import end_of, ends_in_s, farewell, is_overdue, is_replaced, is_time_over, judge, life_of
 from ogc_async.plan.group import launch_request
 from ogc_async.plan.naming import new_suffixes, new_token, node_name
 
@@ -21,6 +21,7 @@ __all__ = [
     "find_instances",
     "is_overdue",
     "is_replaced",
+    "is_time_over",
     "judge",
     "launch_request",
     "life_of",

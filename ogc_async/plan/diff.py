@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ogc_async.plan.ends import farewell, is_overdue, is_replaced, judge
@@ -159,7 +159,8 @@ def _recovery(world: World, node: NodeSnapshot, instance: Instance | None) -> Ch
 
 
 def _as_shown(node: NodeSnapshot, instance: Instance, now: datetime) -> Change | None:
-    if is_overdue(replace(node, ends_at=instance.ends_at or node.ends_at), now):
+    # One that stands still costs its disk alone, and may be kept for what is on that: a reap ends it.
+    if instance.state not in STILL and is_overdue(node, now, instance):
         return _change(ChangeKind.OVERDUE, node, instance, f"its time to live is over, and {instance.id} still stands")
     match node.state:
         case NodeState.RUNNING if instance.state in STILL:

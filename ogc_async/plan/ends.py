@@ -20,6 +20,9 @@ EARLY = timedelta(minutes=1)
 
 _EPOCH = re.compile("[0-9]{1,10}")
 
+BOOTS_WITHIN = timedelta(minutes=15)
+"""A machine that is found long after its launch began its life so long after it at the latest."""
+
 OF_THE_CLOUD = "Server."
 """What EC2's reasons for an end of its own begin with."""
 
@@ -45,11 +48,38 @@ def ends_in_s(layout: Layout, boot_timeout_s: float) -> float | None:
     return None if layout.ttl is None else layout.ttl.total_seconds() + (layout.timeouts.boot or boot_timeout_s)
 
 
-def is_overdue(node: NodeSnapshot, now: datetime) -> bool:
-    """Its machine was to be gone by now, and its layout does not want it stopped instead."""
+def ends_by(node: NodeSnapshot, machine: Instance) -> datetime | None:
+    """When a machine's life is over at the latest: as its cloud says, or else by when that launched it."""
     life = life_of(node)
-    keeps = life is not None and life.then is Then.STOP
-    return node.ends_at is not None and now >= node.ends_at + GRACE and not keeps
+    if machine.ends_at is not None or machine.launched_at is None or life is None:
+        return machine.ends_at
+    return machine.launched_at + life + BOOTS_WITHIN
+
+
+def end_on_record(node: NodeSnapshot) -> datetime | None:
+    """When its life is over. A release before this one put the layout's word on record alone."""
+    if node.ends_at is not None:
+        return node.ends_at
+    life = life_of(node)
+    return node.running_at + life if life is not None and node.running_at is not None else None
+
+
+def is_overdue(node: NodeSnapshot, now: datetime, machine: Instance | None = None) -> bool:
+    """Its machine was to be gone by now, and its layout does not want it stopped instead."""
+    return is_time_over(node, now, machine, GRACE)
+
+
+def is_time_over(
+    node: NodeSnapshot, now: datetime, machine: Instance | None = None, grace: timedelta = timedelta(0)
+) -> bool:
+    """Its machine is to end, and the time for that came ``grace`` ago.
+
+    An end that the cloud itself keeps is of the cloud's clock, and counts by the moment at which ``machine`` was seen.
+    """
+    ends_at, at = end_on_record(node), now
+    if machine is not None and machine.ends_at is not None:
+        ends_at, at = machine.ends_at, machine.seen_at or now
+    return ends_at is not None and at >= ends_at + grace and not _is_stopped_at_end(node)
 
 
 def end_of(machine: Instance) -> datetime | None:
@@ -63,19 +93,28 @@ def end_of(machine: Instance) -> datetime | None:
 def judge(node: NodeSnapshot, machine: Instance, now: datetime) -> End:
     """What ended a machine that is certainly gone, and that this program did not end; ``machine`` is the last word.
 
-    Where the cloud does not say when it ended, it had by the time, of the cloud's own clock, at which it was asked.
+    The end on record may be of the cloud's clock or of the database's, and the two may differ: it was over if it was so
+    by either. Where the cloud does not say when the machine ended, it had by the time at which it was asked.
     """
-    by_then = machine.ended_at or machine.seen_at or now
     if machine.reason.startswith(OF_THE_CLOUD):
         return End(EndedBy.CLOUD, machine.ended_at)
-    if node.ends_at is None or by_then < node.ends_at - EARLY:
+    ends_at = end_on_record(node)
+    ended_at = machine.ended_at or machine.seen_at or now
+    lag = now - machine.seen_at if machine.seen_at is not None else timedelta(0)
+    # What stops at its end is ended by something else.
+    if ends_at is None or max(ended_at, ended_at + lag) < ends_at - EARLY or _is_stopped_at_end(node):
         return End(EndedBy.LOST, machine.ended_at)
-    return End(EndedBy.TTL, machine.ended_at or min(node.ends_at, now))
+    return End(EndedBy.TTL, machine.ended_at or min(ends_at, now))
 
 
 def farewell(node: NodeSnapshot) -> str:
     """The reason of a row whose machine ended by itself."""
     return "its time to live was over" + ("; its artifacts were not fetched" if node.spec.get("artifacts") else "")
+
+
+def _is_stopped_at_end(node: NodeSnapshot) -> bool:
+    life = life_of(node)
+    return life is not None and life.then is Then.STOP
 
 
 def is_replaced(node: NodeSnapshot) -> bool:

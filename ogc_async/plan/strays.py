@@ -99,9 +99,11 @@ def _of_machine(sight: Sight, found: Found, node: NodeSnapshot | None) -> Find |
 
 def _on_record(sight: Sight, found: Found, node: NodeSnapshot) -> Find | None:
     machine = found.instance
-    # Where row and cloud differ, somebody has put the end off, and one of the two has not heard of it yet.
-    ends_at = max(filter(None, (node.ends_at, machine.ends_at)), default=None)
-    if is_overdue(replace(node, ends_at=ends_at), sight.now):
+    # Where row and cloud differ, somebody has put the end off, and one of the two has not heard of it yet. What stands
+    # still costs its disk alone, and may be kept for what is on that.
+    is_over = is_overdue(node, sight.now) and is_overdue(node, sight.now, machine)
+    if is_over and machine.state not in STILL:
+        ends_at = max(filter(None, (node.ends_at, machine.ends_at)), default=None)
         reason = f"its time was over{_ago(ends_at, sight.now)}, {_state(machine)}"
         return _find(FindKind.OVERDUE, found, EndsWith.YES, ends_at, reason, node)
     if node.state is NodeState.LOST:
@@ -145,7 +147,8 @@ def _of_volume(sight: Sight, found: FoundVolume) -> Find | None:
         id=volume.id,
         provider=found.provider,
         region=found.region,
-        ends_with=EndsWith.YES if is_ours else EndsWith.STRAYS,
+        # A disk that somebody has detached to save what is on it looks the same.
+        ends_with=EndsWith.STRAYS,
         layout=volume.layout,
         scope=volume.scope,
         reason=f"{volume.size_gib} GiB, {whose}",

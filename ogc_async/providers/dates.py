@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +23,10 @@ class ReplyDates:
             self.newest = parsedate_to_datetime(str(header)).astimezone(UTC)
         except (ValueError, OverflowError):
             return
+
+    def on_all(self, machines: Iterable[Instance]) -> list[Instance]:
+        """The machines of a list that came a moment ago, each with that moment."""
+        return [replace(each, seen_at=self.newest) for each in machines]
 
     def on(self, answers: Mapping[str, Instance | ProviderError]) -> dict[str, Instance | ProviderError]:
         """The answers of a moment ago, each machine with the moment at which it was so."""

@@ -155,7 +155,7 @@ class Instance:
     not say. One that is not ``is_known`` is told as ended because the cloud does not know its id. ``size`` is the
     machine type that it was really given, and ``market`` how it is paid for, where the cloud told. ``ends_at`` is when
     the cloud itself will end or stop it, ``ended_at`` when it went to the state that it is in, by the cloud's word;
-    ``seen_at`` is when the cloud told all this, by its own clock, where it was asked for this very machine.
+    ``seen_at`` is when the cloud told all this, by its own clock, where that is known.
     """
 
     id: str

@@ -60,4 +60,8 @@ class Ttl(timedelta):
         """Two lives are equal in both parts; a plain length equals a life of that length."""
         return timedelta.__eq__(self, other) is True and getattr(other, "then", self.then) == self.then
 
+    def __ne__(self, other: object) -> bool:
+        """The opposite, which ``timedelta`` works out by itself."""
+        return not self == other
+
     __hash__ = timedelta.__hash__

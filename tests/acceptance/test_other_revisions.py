@@ -50,6 +50,7 @@ REFUSED = (
     *("push-files ogc.yml --all", "pull-files x --all --into pulled", "pull-artifacts --all"),
     *("rm 1 --yes", "rm 1 --only-db --yes", "rm 1 --force --yes --take-over", "rm-all --yes", "rm-all --force --yes"),
     *("export-env fleet.json", "export-env -", "import-env handed.json", "ls-key-pairs", "rm-key-pairs --all --yes"),
+    *("extend 1 2h", "reap --dry-run", "reap --yes --strays"),
 )
 MIGRATING = ("init", "db migrate")
 UNCONCERNED = ("spec check", "spec schema", "completion bash", "launch --help", "--help", "--version")

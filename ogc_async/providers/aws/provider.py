@@ -95,7 +95,7 @@ class AwsProvider:
 
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine of that owner that is not terminated."""
-        return await self._instances.list_owned(owner)
+        return self._client.dates.on_all(await self._instances.list_owned(owner))
 
     async def release(self, layout: str, *, owner: str, scope: str) -> None:
         """Delete the layout's security group, then its key pairs and volumes: while the group is in use, all stay."""

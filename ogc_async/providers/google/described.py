@@ -144,6 +144,7 @@ def _moment(text: object) -> datetime | None:
     if not isinstance(text, str):
         return None
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+        told = datetime.fromisoformat(text)
+        return told.astimezone(UTC) if told.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None

@@ -99,7 +99,7 @@ class GoogleProvider:
 
     async def list_owned(self, owner: str) -> list[Instance]:
         """Every machine of that owner that is not on its way out."""
-        return await self._instances.list_owned(owner)
+        return self._client.dates.on_all(await self._instances.list_owned(owner))
 
     async def published_host_keys(self, instance_id: str) -> tuple[str, ...]:
         """What the machine's guest agent says its host keys are."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ogc_async import actions
+from ogc_async.actions.claims import Claim
 from ogc_async.spec import Layout
 from ogc_async.state import App
 from ogc_async.testing import MemoryProvider
@@ -18,6 +19,7 @@ from tests.integration.actions.test_doubts import Doomed, memory, on_record, spe
 __all__ = ["memory"]
 
 HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 NEAR = timedelta(minutes=2)
 
 
@@ -56,6 +58,47 @@ async def test_an_end_is_on_record_before_the_launch_and_is_what_the_machine_is_
     assert before + HOUR - NEAR <= node.ends_at <= min(request.ends_at, datetime.now(UTC) + HOUR + NEAR)
     assert node.launch_id is not None
     assert (node.ended_at, node.ended_by) == (None, None)
+
+
+@pytest.mark.parametrize(("launched_ago", "left"), [(timedelta(0), HOUR), (timedelta(minutes=50), HOUR - 35 * MINUTE)])
+async def test_a_life_begins_when_its_machine_is_seen_to_run_or_a_while_after_its_launch(
+    cloudless: App, memory: MemoryProvider, layout: Layout, launched_ago: timedelta, left: timedelta
+) -> None:
+    """However long the launch call had to wait for its turn; and however late somebody came to look."""
+    start = memory._start
+
+    def started(*asked: Any) -> Any:
+        machine = replace(start(*asked), launched_at=datetime.now(UTC) - launched_ago)
+        memory.instances[machine.id] = machine
+        return machine
+
+    memory._start = started  # type: ignore[method-assign]
+    cloudless.settings = cloudless.settings.model_copy(update={"ogc_boot_timeout_s": 0.5})
+    cloudless.providers = memory.pool(cloudless.settings)
+    (node_id,) = await actions.launch_async([living(layout)], app=cloudless)
+    (node,) = [each for each in await on_record(cloudless) if each.id == node_id]
+    assert node.ends_at is not None
+    assert abs(node.ends_at - (datetime.now(UTC) + left)) < NEAR
+    assert node.ends_at.tzinfo is UTC
+
+
+async def test_an_end_that_was_put_off_after_the_look_keeps_its_machine(
+    cloudless: App, memory: MemoryProvider, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await actions.launch_async([living(layout)], app=cloudless)
+    (node,) = await on_record(cloudless)
+    await pass_away(cloudless, memory, node, is_gone=False)
+    take = Claim.take
+
+    async def extended_first(claim: Claim, *asked: Any) -> Any:
+        await write(cloudless, [node.id], ends_at=datetime.now(UTC) + HOUR)
+        return await take(claim, *asked)
+
+    monkeypatch.setattr(Claim, "take", extended_first)
+    await actions.sync_async(spec_of(living(layout)), app=cloudless)
+    (node,) = await on_record(cloudless)
+    assert node.state is NodeState.RUNNING
+    assert memory.instances[str(node.instance_id)].state is InstanceState.RUNNING
 
 
 async def test_syncs_from_cron_make_as_many_machines_as_the_scale_says(
@@ -142,6 +185,8 @@ async def test_each_way_to_end_is_on_record_with_its_moment(
     removed, let_go, lost = await on_record(cloudless)
     await actions.teardown_async([removed.id], app=cloudless)
     await actions.teardown_async([let_go.id], only_db=True, app=cloudless)
+    # Its firewall would be waited for as long as it runs.
+    del memory.instances[str(let_go.instance_id)]
     kept = memory.instances.pop(str(lost.instance_id))
     await actions.sync_async(spec_of(wanted.model_copy(update={"scale": 0})), app=cloudless)
     memory.dying = Doomed("Server.InternalError: an error of its own")

@@ -25,6 +25,7 @@ from tests.holding import held
 HOUR = timedelta(hours=1)
 ELSEWHERE = "memory-2"
 FOREIGN = "i-of-somebody-else"
+SILENT = errors.ServiceUnavailable("no answer", provider="aws", operation="DescribeInstances", retryable=True)
 REFUSED = errors.Unauthorized("not allowed to", provider="aws", operation="DescribeRegions")
 
 
@@ -198,13 +199,18 @@ async def test_each_kind_is_told_with_what_ends_it_and_only_strays_end_what_is_n
     assert finds[machines[still]].command.startswith("ogc rm ogc-web-")
     assert finds[machines[unspecified]].command == "ogc rm --layout b"
     assert finds[machines[leaked]].reason.endswith("its time was over 15m ago")
-    assert _ending(listed.finds, "ogc reap --strays") == {machines[dropped], machines[leaked], "vol-theirs"}
+    assert _ending(listed.finds, "ogc reap --strays") == {
+        machines[dropped],
+        machines[leaked],
+        "vol-gone",
+        "vol-theirs",
+    }
 
-    assert (await actions.reap_async(spec=spec, app=cloudless)).ended == ("vol-gone",)
+    assert (await actions.reap_async(spec=spec, app=cloudless)).ended == ()
     one = await actions.reap_async(strays=True, only=[machines[leaked]], spec=spec, app=cloudless)
     assert one.ended == (machines[leaked],)
     rest = await actions.reap_async(strays=True, spec=spec, app=cloudless)
-    assert set(rest.ended) == {machines[unspecified], machines[dropped], "vol-theirs"}
+    assert set(rest.ended) == {machines[unspecified], machines[dropped], "vol-gone", "vol-theirs"}
     assert account.living() == {machines[still], FOREIGN}
     assert [each.id for each in region.volumes] == ["vol-web"]
 
@@ -235,11 +241,24 @@ async def test_a_place_that_does_not_answer_is_told_and_keeps_no_other_from_bein
 ) -> None:
     await launched(cloudless, layout)
     await lose_the_database(cloudless)
-    account[ELSEWHERE].refusals["list_owned"] = [REFUSED]
+    account[ELSEWHERE].refusals["list_owned"] = [SILENT]
     listed = await actions.reap_async(strays=True, app=cloudless)
     assert len(listed.ended) == 1
     assert not listed.ok
     assert [(each.provider, each.region) for each in listed.not_looked_at if each.is_used] == [("aws", ELSEWHERE)]
+
+
+async def test_a_region_that_an_organization_denies_is_told_and_is_no_failure_where_nothing_of_ours_is_known_to_be(
+    cloudless: App, account: Account, layout: Layout
+) -> None:
+    (node_id,) = await launched(cloudless, layout)
+    account[ELSEWHERE].refusals["list_owned"] = [REFUSED]
+    listed = await actions.reap_async(dry_run=True, app=cloudless)
+    assert (ELSEWHERE, False) in [(each.region, each.is_used) for each in listed.not_looked_at]
+    assert listed.ok
+    await write(cloudless, [node_id], region=ELSEWHERE)
+    account[ELSEWHERE].refusals["list_owned"] = [REFUSED]
+    assert not (await actions.reap_async(dry_run=True, app=cloudless)).ok
 
 
 async def test_a_region_that_had_nodes_once_and_is_closed_now_is_told_and_is_no_failure(

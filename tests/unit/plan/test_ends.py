@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -76,13 +77,50 @@ def test_an_end_is_judged_by_the_clock_of_the_cloud_that_keeps_it() -> None:
     )
     (change,) = find_changes(world([dying(1, TO_COME)], [], looked_up={"i-1": ahead})).changes
     assert change.kind is ChangeKind.EXPIRE
-    behind = Instance(id="i-1", state=InstanceState.TERMINATED, token="", launch_index=0, seen_at=OVER - HOUR)
-    (change,) = find_changes(world([dying(1, OVER)], [], looked_up={"i-1": behind})).changes
+    early = replace(ahead, ended_at=TO_COME - HOUR, seen_at=TO_COME - HOUR)
+    (change,) = find_changes(world([dying(1, TO_COME)], [], looked_up={"i-1": early})).changes
     assert change.kind is ChangeKind.LOSE
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-5), timedelta(0), timedelta(minutes=5)])
+def test_a_database_whose_clock_differs_from_the_clouds_takes_an_end_for_what_it_is(ahead: timedelta) -> None:
+    """EC2's machines keep an end that is on record by the database's clock; the moment of it is told by EC2's."""
+    ended_at = OVER - ahead + timedelta(seconds=20)
+    gone = Instance(
+        id="i-1", state=InstanceState.TERMINATED, token="", launch_index=0, ended_at=ended_at, seen_at=NOW - ahead
+    )
+    (change,) = find_changes(world([dying(1, OVER)], [], looked_up={"i-1": gone})).changes
+    assert change.kind is ChangeKind.EXPIRE
+
+
+def test_a_standing_machine_whose_end_its_cloud_keeps_is_judged_by_the_clouds_clock() -> None:
+    soon = NOW + timedelta(minutes=1)
+    there = [machine(1, ends_at=soon - HOUR, seen_at=soon - HOUR - timedelta(minutes=1))]
+    assert not [each for each in find_changes(world([dying(1, soon - HOUR)], there)).changes if each.node_id]
+    late = [machine(1, ends_at=soon - HOUR, seen_at=soon)]
+    assert told(find_changes(world([dying(1, soon - HOUR)], late)).changes) == [(ChangeKind.OVERDUE, 1)]
+
+
+def test_a_row_of_a_release_before_ends_by_its_layouts_word() -> None:
+    old = dying(1, None, running_at=NOW - HOUR - timedelta(minutes=5))
+    assert told(find_changes(world([old], [])).changes) == [(ChangeKind.EXPIRE, 1)]
+    assert told(find_changes(world([old], [machine(1)])).changes) == [(ChangeKind.OVERDUE, 1)]
+    young = dying(1, None, running_at=NOW - timedelta(minutes=5))
+    assert told(find_changes(world([young], [])).changes) == [(ChangeKind.LOSE, 1)]
+
+
+def test_what_stops_at_its_end_was_ended_by_something_else() -> None:
+    assert told(find_changes(world([dying(1, OVER, STOPS)], [])).changes) == [(ChangeKind.LOSE, 1)]
+
+
+@pytest.mark.parametrize("seen", [InstanceState.STOPPING, InstanceState.STOPPED])
+def test_a_machine_that_somebody_stopped_is_kept_past_its_end_for_what_is_on_its_disk(seen: InstanceState) -> None:
+    (change,) = find_changes(world([dying(1, OVER)], [machine(1, state=seen)])).changes
+    assert change.kind is ChangeKind.HALT
+
+
 @pytest.mark.parametrize("state", [NodeState.LAUNCHING, NodeState.RUNNING, NodeState.STOPPED])
-@pytest.mark.parametrize("seen", [InstanceState.RUNNING, InstanceState.STOPPED, InstanceState.PENDING])
+@pytest.mark.parametrize("seen", [InstanceState.RUNNING, InstanceState.PENDING])
 def test_a_machine_that_stands_minutes_after_its_end_is_ended_unless_it_is_to_stop(
     state: NodeState, seen: InstanceState
 ) -> None:
@@ -169,6 +207,9 @@ def test_a_plan_tells_what_it_leaves_alone() -> None:
     assert "2 nodes are of old" in dropped
     assert "`ogc rm --layout old`" in dropped
     assert "1 machine with your tag is of another database" in strange
+    then = find_changes(world(nodes[:1], there[:1]), [living(1, REPLACED)]).notes
+    assert len(then) == 1
+    assert "the spec says a ttl of 1:00:00, then replace" in then[0]
     assert "ogc reap" in strange
     assert not find_changes(world(nodes, there), []).notes, "without a spec there is nothing to differ from"
 

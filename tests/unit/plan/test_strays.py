@@ -63,7 +63,6 @@ def test_an_overdue_node_is_ended_by_any_reap_though_its_layout_is_gone_or_it_wa
     over = node(1, ends_at=NOW - 14 * MINUTE)
     for sight in (
         seen(there(1), live=[over], layouts=()),
-        seen(there(1, state=InstanceState.STOPPED), live=[over]),
         seen(there(1), lost=[replace(over, state=NodeState.LOST)]),
     ):
         found = only(sight)
@@ -86,6 +85,14 @@ def test_a_machine_that_stands_still_is_told_whatever_its_row_says_and_no_reap_e
     assert found.reason == "stands still for 1h, its disk is paid for"
     assert only(seen(there(1, state=state), live=[node(1, NodeState.STOPPED)])).since == LONG_AGO
     assert to_end([found], strays=True) == []
+    over = node(1, ends_at=NOW - HOUR)
+    assert only(seen(there(1, state=state), live=[over])).kind is FindKind.STOPPED, "what is on its disk may be wanted"
+
+
+def test_an_end_of_the_clouds_own_counts_by_the_clouds_own_clock() -> None:
+    for seen_at, finds in ((NOW - HOUR, 0), (NOW, 1)):
+        machine = there(1, ends_at=NOW - 14 * MINUTE, seen_at=seen_at)
+        assert len(find_strays(seen(machine, live=[node(1, ends_at=NOW - 14 * MINUTE)]))) == finds
 
 
 def test_a_layout_that_left_the_spec_is_told_and_without_a_spec_none_has() -> None:
@@ -145,7 +152,7 @@ def test_what_has_ended_or_is_ending_is_no_find_and_what_two_places_show_is_one(
 @pytest.mark.parametrize(
     ("scope", "live", "ends_with"),
     [
-        ("ours", [], EndsWith.YES),
+        ("ours", [], EndsWith.STRAYS),
         ("ours", [node(1, NodeState.LAUNCHING)], None),
         ("9f31", [], EndsWith.STRAYS),
         ("9f31", [node(1)], EndsWith.STRAYS),
