@@ -469,10 +469,10 @@ async def reap_async(
 
     Nothing but the account is needed: a database made a minute ago finds the machines of a lost one. Every region is
     looked at that the account can have machines in, of each cloud whose credentials are there. Healthy nodes are no
-    finds. Ended are nodes whose time to live is over by more than two minutes, without artifacts or scripts, and
-    volumes that this database's layouts left; with ``strays`` also machines that were let go of, of other or lost
-    databases, and nodes of layouts that the spec, or the app's, does not have. ``only`` are ids of finds: no other is
-    ended. With ``dry_run`` nothing is. Raises ``StoreError``; what a cloud refuses is in the result.
+    finds. Ended are nodes whose machines run more than two minutes past their time to live, without artifacts or
+    scripts; with ``strays`` also machines that were let go of, of other or lost databases, leftover volumes, and nodes
+    of layouts that the spec, or the app's, does not have. ``only`` are ids of finds: no other is ended. With
+    ``dry_run`` nothing is. Raises ``StoreError``; what a cloud refuses is in the result.
     """
     context = await open_context(app)
     return await reap_strays.reap(context, layouts_if_any(spec, app), dry_run=dry_run, strays=strays, only=only)
