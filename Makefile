@@ -37,7 +37,7 @@ SOURCES := PIP_%INDEX_URL PIP_NO_INDEX PIP_FIND_LINKS PIP_TRUSTED_HOST PIP_CERT 
 unexport $(filter-out $(SOURCES),$(filter PYTHON% PIP_% UV_% GIT_%,$(.VARIABLES))) VIRTUAL_ENV CONDA_PREFIX BASH_ENV ENV CDPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash check bench bench-full bench-report counts fan-out throttle readme format lock clean
+.PHONY: help demo test crash ends check bench bench-full bench-report counts fan-out throttle readme format lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: $(VENV)/.dev $(OPENSSH)  ## run the whole test suite, with a PostgreSQL se
 
 crash: $(VENV)/.dev  ## kill or cancel at every commit, request and await, and at 1,000 random instants of bad weather, and lie in every reply: one sync mends it
 	@$(ALONE) OGC_CRASH=full OGC_CRASH_RANDOM=1000 $(BIN)/python -m pytest tests/crash tests/cancellation tests/lies -s --timeout 7200 $(ARGS)
+
+ends: $(VENV)/.dev  ## kill the controller of 200 machines, delete its database, and hurt what is to end them, each in ten ways
+	@$(ALONE) OGC_CRASH=full $(BIN)/python -m pytest tests/acceptance/test_lost_database.py -s --timeout 900 $(ARGS)
 
 check: $(VENV)/.dev  ## run the static checks: lock file, format, lint, types
 	@$(BIN)/uv lock --check --quiet

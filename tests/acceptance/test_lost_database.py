@@ -1,7 +1,7 @@
 """A budget that holds with the laptop closed: the controller is killed, its database deleted, and every machine ends.
 
-``make test`` sabotages the machines of one small fleet, each in its own way; ``OGC_CRASH=full`` takes 200 nodes for
-each sabotage. Times are the sandbox's own, which run ahead of this computer's.
+``make test`` sabotages the machines of one small fleet, each in its own way; ``make ends`` takes 200 nodes for each
+sabotage. Times are the sandbox's own, which run ahead of this computer's.
 """
 
 from __future__ import annotations
