@@ -14,7 +14,7 @@ class FindKind(StrEnum):
     """Why something is listed."""
 
     OVERDUE = "overdue"
-    """A node's machine that is still there although its time to live is over."""
+    """A node's machine that still runs although its time to live is over."""
     STOPPED = "stopped"
     """A node's machine that stands still, and whose disk is paid for."""
     NO_SPEC = "no spec"

@@ -27,7 +27,7 @@ class ChangeKind(StrEnum):
     EXPIRE = "note end"
     """A node whose machine ended by itself, since its time to live was over."""
     OVERDUE = "end overdue"
-    """A machine that stands although its time to live is over."""
+    """A machine that runs although its time to live is over."""
     LOSE = "mark lost"
     """A node whose machine is not there any more."""
     FAIL = "mark failed"
