@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from ipaddress import IPv4Address
-from math import ceil
 
 from ogc_async.errors import NoCapacity, ProviderError, ResourceInUse
 from ogc_async.events import Event
@@ -23,7 +22,7 @@ from ogc_async.types import (
     Prepared,
     Then,
 )
-from ogc_async.types.carried import EC2, packed
+from ogc_async.types.carried import EC2, end_tag, packed
 from ogc_async.types.launch import TAG_BATCH, TAG_ENDS, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 
@@ -174,7 +173,7 @@ class MemoryProvider:
 def _tags(request: LaunchRequest) -> dict[str, str]:
     ours = {TAG_OWNER: request.owner, TAG_SCOPE: request.scope, TAG_LAYOUT: request.layout, TAG_BATCH: request.token}
     if request.ends_at is not None:
-        ours[TAG_ENDS] = str(ceil(request.ends_at.timestamp()))
+        ours[TAG_ENDS] = end_tag(request.ends_at)
     return {**request.labels, **packed(request.tags, EC2), **ours}
 
 

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 LayoutLike = Layout | Mapping[str, Any]
 """A layout, or its ``as_dict()``."""
 
+PLACES_AT_ONCE = 8
+"""Regions of clouds that are asked side by side."""
+
 ARTIFACTS = Path("artifacts")
 """Where what nodes leave behind goes, a folder for each."""
 

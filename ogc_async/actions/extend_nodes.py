@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ogc_async.actions.claims import Claim, claiming
-from ogc_async.actions.context import AT_ONCE, Context, Terms, failure, not_running
+from ogc_async.actions.context import AT_ONCE, PLACES_AT_ONCE, Context, Terms, failure, not_running
 from ogc_async.actions.fleet import Fleet
 from ogc_async.actions.record import Record
 from ogc_async.aio.finish import finish
@@ -31,6 +31,7 @@ from ogc_async.errors import (
     WrongAccount,
 )
 from ogc_async.events import NodeFinished
+from ogc_async.plan import Place, by_place
 from ogc_async.plan.extension import extended
 from ogc_async.providers.base import MovesEnds
 from ogc_async.ssh.connection import Session
@@ -40,10 +41,6 @@ from ogc_async.types.span import lasting
 COMMAND_TIMEOUT_S = 60.0
 """It writes a file and starts a timer anew."""
 SHORTEST = timedelta(seconds=1)
-AT_ONCE_PLACES = 8
-
-Place = tuple[str, str]
-"""A provider's name and a region."""
 
 
 async def extend_nodes(
@@ -88,10 +85,7 @@ class _Extension:
 
     async def decide(self, nodes: Sequence[NodeSnapshot], by: timedelta) -> None:
         """Find the nodes whose ends can be put off, and until when."""
-        places: dict[Place, list[NodeSnapshot]] = {}
-        for node in nodes:
-            places.setdefault((node.provider, node.region), []).append(node)
-        obstacles = await gather_all(self._obstacles, places.items(), limit=AT_ONCE_PLACES)
+        obstacles = await gather_all(self._obstacles, by_place(nodes).items(), limit=PLACES_AT_ONCE)
         self.failures.update({node_id: error for part in obstacles for node_id, error in part.items()})
         for node in nodes:
             if node.id not in self.failures:

@@ -424,10 +424,4 @@ def _no_public_address(node: NodeSnapshot) -> NoPublicAddress:
 
 
 def _with_instance(node: NodeSnapshot, instance: Instance) -> NodeSnapshot:
-    return replace(
-        node,
-        instance_id=instance.id,
-        zone=instance.zone or node.zone,
-        size=instance.size or node.size,
-        market=instance.market or node.market,
-    )
+    return replace(node, instance_id=instance.id, zone=instance.zone or node.zone)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from ogc_async.actions.claims import claiming
-from ogc_async.actions.context import Context
+from ogc_async.actions.context import PLACES_AT_ONCE, Context
 from ogc_async.actions.ending import end_machines
 from ogc_async.aio.gather import gather_all
 from ogc_async.db.nodes import FORGOTTEN, find_nodes, find_of_machines, find_places, get_nodes
 from ogc_async.errors import OgcError, ProviderError, SettingsError, Unauthorized, WrongAccount
 from ogc_async.lazy import lazy_module
-from ogc_async.plan import Found, is_overdue
+from ogc_async.plan import Found, Place, by_place, is_overdue
 from ogc_async.plan.strays import FoundVolume, Sight, find_strays, to_end
 from ogc_async.providers.base import FindsRegions, FindsVolumes
 from ogc_async.providers.registry import FACTORIES
@@ -35,11 +35,6 @@ else:
     tear_down = lazy_module("ogc_async.actions.tear_down")
 
 T = TypeVar("T")
-
-Place = tuple[str, str]
-"""A provider's name and a region."""
-
-LISTINGS_AT_ONCE = 8
 
 
 async def reap(
@@ -83,7 +78,7 @@ class _Look:
     async def at(self, layouts: Sequence[Layout] | None) -> Sight:
         """List every place, then read the rows."""
         places = await self._places(layouts or ())
-        listings = await gather_all(lambda each: self._list(*each), places.items(), limit=LISTINGS_AT_ONCE)
+        listings = await gather_all(lambda each: self._list(*each), places.items(), limit=PLACES_AT_ONCE)
         seen = {place: each for place, each in zip(places, listings, strict=True) if each is not None}
         machines = [each for listing in seen.values() for each in listing.machines]
         live = await find_nodes(self.context.engine, states=LIVE)
@@ -214,7 +209,7 @@ class _Reap:
                 group.start_soon(self._end_nodes, nodes)
             for members in _by(machines, lambda each: (each.provider, each.region, each.scope)).values():
                 group.start_soon(self._guarded, self._end_machines, members)
-            for members in _by(volumes, lambda each: (each.provider, each.region)).values():
+            for members in by_place(volumes).values():
                 group.start_soon(self._guarded, self._delete_volumes, members)
 
     async def _guarded(self, work: Callable[[Sequence[Find]], Awaitable[None]], finds: Sequence[Find]) -> None:

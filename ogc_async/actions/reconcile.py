@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ogc_async.actions.claims import Claim, claiming
-from ogc_async.actions.context import Context, failure, is_served
+from ogc_async.actions.context import PLACES_AT_ONCE, Context, failure, is_served
 from ogc_async.actions.ending import end_machines
 from ogc_async.actions.transitions import UNBOOTED, Ledger, adopt, arrive, move, resume
 from ogc_async.actions.watch import BootJudge, watching
@@ -42,7 +42,7 @@ from ogc_async.errors import (
     ProviderError,
 )
 from ogc_async.lazy import lazy_module
-from ogc_async.plan import Found, World, absent, doubtful, find_changes
+from ogc_async.plan import Found, Place, World, absent, by_place, doubtful, find_changes
 from ogc_async.providers.base import Provider
 from ogc_async.spec import Layout
 from ogc_async.types import (
@@ -71,10 +71,6 @@ else:
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, str]
-"""A provider's name and a region."""
-
-LISTINGS_AT_ONCE = 8
 
 HAD_A_MACHINE = LIVE - {NodeState.PLANNED, NodeState.TERMINATING}
 
@@ -138,9 +134,9 @@ class _Sync:
         await resume(self._ledger(), [nodes[node_id] for node_id in resumed], resumed)
         await self.note([change.node_id for change in self._of(ChangeKind.READDRESS)])
         async with anyio.create_task_group() as group:
-            for place, changes in _by_place(self._of(ChangeKind.REAP)).items():
+            for place, changes in by_place(self._of(ChangeKind.REAP)).items():
                 group.start_soon(self._guarded, self._reap, place, changes)
-            for place, changes in _by_place(self._of(ChangeKind.ADOPT)).items():
+            for place, changes in by_place(self._of(ChangeKind.ADOPT)).items():
                 group.start_soon(self._guarded, self._adopt, place, changes)
             overdue = await self._still_overdue([change.node_id for change in self._of(ChangeKind.OVERDUE)])
             if unfinished := [*(change.node_id for change in self._of(ChangeKind.FINISH)), *overdue]:
@@ -278,34 +274,36 @@ async def _look(layouts: Sequence[Layout], context: Context) -> World:
     }
     places |= {(node.provider, node.region) for node in await find_nodes(context.engine, states=LIVE)}
     places |= {place for place in await find_places(context.engine) if is_served(place, context)}
-    listed = await gather_all(lambda place: _list(place, context), sorted(places), limit=LISTINGS_AT_ONCE)
-    machines = [each for _, part in listed for each in part]
+    listed = await gather_all(lambda place: _list(place, context), sorted(places), limit=PLACES_AT_ONCE)
+    machines: list[Found] = []
+    strangers: list[Found] = []
+    for each in (found for _, part in listed for found in part):
+        is_ours = each.instance.tags.get(TAG_SCOPE) == context.user.scope
+        (machines if is_ours else strangers).append(each)
     nodes = await find_nodes(context.engine, states=LIVE)
     names = [layout.name for layout in layouts]
     ended, launched_from = await find_ended(context.engine, names) if names else ([], {})
-    shown = [each.instance.id for each in machines if _is_ours(each, context)]
+    shown = [each.instance.id for each in machines]
     world = World(
         now=nodes[0].read_at or datetime.now(UTC) if nodes else datetime.now(UTC),
         settle=timedelta(seconds=context.settings.ogc_settle_s),
         nodes=nodes,
-        machines=[each for each in machines if _is_ours(each, context)],
+        machines=machines,
         accounts={place: account for place, (account, _) in zip(sorted(places), listed, strict=True)},
         forgotten=await find_forgotten(context.engine, shown),
         lost=await find_lost(context.engine, shown),
         ended=ended,
         launched_from=launched_from,
-        strangers=[each for each in machines if not _is_ours(each, context)],
+        strangers=strangers,
     )
     return replace(world, looked_up=await _look_up(absent(world), context))
 
 
 async def _look_up(nodes: Sequence[NodeSnapshot], context: Context) -> dict[str, Instance]:
     """Machines that no list shows, each by its own id: a list that is not whole shows as little as a machine's end."""
-    by_place: dict[Place, list[str]] = {}
-    for node in nodes:
-        by_place.setdefault((node.provider, node.region), []).append(str(node.instance_id))
     found: dict[str, Instance] = {}
-    for place, ids in by_place.items():
+    for place, members in by_place(nodes).items():
+        ids = [str(node.instance_id) for node in members]
         try:
             answers = await context.providers.get(*place).look_up(ids)
         except ProviderError as error:
@@ -338,11 +336,6 @@ def _tells_more(machine: Instance, node: NodeSnapshot) -> bool:
     )
 
 
-def _is_ours(found: Found, context: Context) -> bool:
-    """This database launched it, and not another one of the same owner."""
-    return found.instance.tags.get(TAG_SCOPE) == context.user.scope
-
-
 async def _list(place: Place, context: Context) -> tuple[str | None, list[Found]]:
     """Whose list it is, as far as that can be learned, and this owner's machines that are there."""
     name, region = place
@@ -356,13 +349,6 @@ async def _list(place: Place, context: Context) -> tuple[str | None, list[Found]
 def _diff(world: World, layouts: Sequence[Layout], context: Context) -> SyncPlan:
     regions = {layout.name: context.providers.get(layout.provider, layout.region).region for layout in layouts}
     return find_changes(world, layouts, regions)
-
-
-def _by_place(changes: Iterable[Change]) -> dict[Place, list[Change]]:
-    places: dict[Place, list[Change]] = {}
-    for change in changes:
-        places.setdefault((change.provider, change.region), []).append(change)
-    return places
 
 
 def _difference(expected: SyncPlan, found: SyncPlan) -> str:

@@ -29,7 +29,7 @@ from ogc_async.errors import (
     StaleNode,
     WrongAccount,
 )
-from ogc_async.plan import farewell, find_instances, is_overdue, is_time_over, judge, way_out
+from ogc_async.plan import by_place, farewell, find_instances, is_overdue, is_time_over, judge, way_out
 from ogc_async.providers.base import Provider
 from ogc_async.ssh.connection import Session
 from ogc_async.types import (
@@ -88,7 +88,7 @@ async def tear_down_nodes(
     live = [node for node in may_go if _may_have_machine(node)]
     run.gone.update(node.id for node in may_go if not _may_have_machine(node))
     async with anyio.create_task_group() as group:
-        for members in _by_provider(live).values():
+        for members in by_place(live).values():
             group.start_soon(run.end, members)
     run.leftovers += await release_layouts({_firewall_of(node) for node in nodes if node.id in run.gone}, context)
     return run.result(asked)
@@ -157,7 +157,7 @@ class _Teardown:
     async def set_foreign_aside(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """Nodes of other accounts than the credentials' are left as they are, scripts and all."""
         ours: set[int] = set()
-        places = list(_by_provider(nodes).values())
+        places = list(by_place(nodes).values())
         accounts = await gather_all(lambda members: self._account(members[0]), places, limit=len(places) or 1)
         for members, account in zip(places, accounts, strict=True):
             for node in members:
@@ -204,7 +204,7 @@ class _Teardown:
     async def _standing(self, nodes: Sequence[NodeSnapshot]) -> list[NodeSnapshot]:
         """The nodes whose machines have not ended, and are not about to: no script runs on others any more."""
         standing: list[NodeSnapshot] = []
-        for members in _by_provider(nodes).values():
+        for members in by_place(nodes).values():
             request = describe_request(members, owner=self.context.user.slug, scope=self.context.user.scope)
             try:
                 seen = find_instances(members, await self.context.provider_of(members[0]).describe(request))
@@ -469,10 +469,3 @@ def _script_failed(node: NodeSnapshot, steps: Sequence[StepResult]) -> OgcError:
     bad = next(step for step in steps if not step.ok)
     how = f"{bad.state} with exit code {bad.exit_code}" if bad.exit_code is not None else bad.state
     return RemoteError(node.name, f"{bad.script}: {how}; mend it, or remove the node by force")
-
-
-def _by_provider(nodes: Iterable[NodeSnapshot]) -> dict[tuple[str, str], list[NodeSnapshot]]:
-    groups: dict[tuple[str, str], list[NodeSnapshot]] = {}
-    for node in nodes:
-        groups.setdefault((node.provider, node.region), []).append(node)
-    return groups

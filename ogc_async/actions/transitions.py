@@ -121,10 +121,9 @@ def _tell(ledger: Ledger, nodes: Iterable[NodeSnapshot]) -> None:
 
 def _living_again(node: NodeSnapshot, machine: Instance) -> Instance:
     life = life_of(node)
-    begins = node.state is NodeState.STOPPED and life is not None and life.then is Then.STOP
-    if not begins or life is None or machine.ends_at is not None or node.read_at is None:
+    if node.state is not NodeState.STOPPED or life is None or life.then is not Then.STOP:
         return machine
-    return replace(machine, ends_at=node.read_at + life)
+    return replace(machine, ends_at=machine.ends_at or (node.read_at and node.read_at + life))
 
 
 def _with_machine(node: NodeSnapshot, machine: Instance) -> NodeSnapshot:

@@ -5,12 +5,15 @@ from ogc_async.plan.diff import Found, World, absent, doubtful, find_changes, fi
 from ogc_async.plan.ends import end_of, ends_in_s, farewell, is_overdue, is_replaced, is_time_over, judge, life_of
 from ogc_async.plan.group import launch_request
 from ogc_async.plan.naming import new_suffixes, new_token, node_name
+from ogc_async.plan.places import Place, by_place
 
 __all__ = [
     "Batch",
     "Found",
+    "Place",
     "World",
     "absent",
+    "by_place",
     "cut",
     "doubtful",
     "end_of",

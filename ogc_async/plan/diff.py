@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from ogc_async.plan.ends import farewell, is_overdue, is_replaced, judge
 from ogc_async.plan.notes import find_notes
+from ogc_async.plan.places import Place
 from ogc_async.spec import Layout
 from ogc_async.types import End, EndedBy, Instance, InstanceState, NodeSnapshot, NodeState
 from ogc_async.types.launch import TAG_LAYOUT
@@ -19,9 +20,6 @@ OVER = frozenset({ChangeKind.EXPIRE, ChangeKind.OVERDUE})
 ENDING = OVER | {ChangeKind.LOSE, ChangeKind.FAIL, ChangeKind.FINISH}
 """Changes after which a node counts for no scale."""
 STILL = frozenset({InstanceState.STOPPING, InstanceState.STOPPED})
-
-Place = tuple[str, str]
-"""A provider's name and a region."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,8 +234,8 @@ def _leaks(world: World, found: Mapping[int, Instance]) -> list[Change]:
 def _satisfied(world: World, changes: Iterable[Change]) -> Counter[str]:
     """By layout: how many nodes did what they were launched for until their time was over, and are not replaced."""
     over = {change.node_id for change in changes if change.kind in OVER}
-    # One of which a teardown broke off after that counts, too.
-    over |= {each.id for each in world.nodes if each.state is NodeState.TERMINATING and each.is_over(world.now)}
+    # One of which a teardown broke off after that counts, too, as it will be on record.
+    over |= {each.id for each in world.nodes if each.state is NodeState.TERMINATING and is_overdue(each, world.now)}
     done = [*world.ended, *(node for node in world.nodes if node.id in over)]
     return Counter(
         node.layout for node in done if node.id >= world.launched_from.get(node.layout, 0) and not is_replaced(node)

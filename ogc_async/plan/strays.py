@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ogc_async.plan.diff import STILL, Found, Place, find_instances
+from ogc_async.plan.diff import STILL, Found, find_instances
 from ogc_async.plan.ends import end_of, is_overdue
+from ogc_async.plan.places import Place
 from ogc_async.types import Instance, NodeSnapshot, NodeState, Volume
 from ogc_async.types.launch import TAG_LAYOUT, TAG_SCOPE
 from ogc_async.types.reap import EndsWith, Find, FindKind

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
 
 from ogc_async.types.launch import TAG_BATCH, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE, TAG_TAGS
 
@@ -44,3 +46,8 @@ def packed(tags: Iterable[str], room: Room) -> dict[str, str]:
         else:
             values.append(tag)
     return {TAG_TAGS if place == 1 else f"{TAG_TAGS}-{place}": value for place, value in enumerate(values, 1)}
+
+
+def end_tag(ends_at: datetime) -> str:
+    """What a machine says of its end: the whole second, since the epoch, by which its life is over."""
+    return str(ceil(ends_at.timestamp()))

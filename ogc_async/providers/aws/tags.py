@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from ogc_async.types.carried import end_tag
 from ogc_async.types.launch import TAG_ENDS, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 MAX_OWNER = 64
@@ -27,7 +27,7 @@ def layout_tags(owner: str, scope: str, layout: str) -> dict[str, str]:
 
 def ends_tag(ends_at: datetime) -> dict[str, str]:
     """The tag of what ends then, in whole seconds since the epoch, rounded up."""
-    return {TAG_ENDS: str(math.ceil(ends_at.timestamp()))}
+    return {TAG_ENDS: end_tag(ends_at)}
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from math import ceil
 from typing import Any
 
 from ogc_async.errors import InvalidRequest
@@ -12,7 +10,7 @@ from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.firewall import NETWORK
 from ogc_async.providers.google.tags import label_key, labels_of, resource_name
 from ogc_async.types import LaunchRequest, Prepared
-from ogc_async.types.carried import COMPUTE_ENGINE, packed
+from ogc_async.types.carried import COMPUTE_ENGINE, end_tag, packed
 from ogc_async.types.launch import TAG_BATCH, TAG_ENDS, TAG_LAYOUT, TAG_OWNER, TAG_SCOPE
 
 TTL_S = (30, 120 * 24 * 3600)
@@ -43,11 +41,6 @@ def instance_labels(request: LaunchRequest) -> dict[str, str]:
         ours[TAG_ENDS] = end_tag(request.ends_at)
     tags = {label_key(key): value for key, value in packed(request.tags, COMPUTE_ENGINE).items()}
     return {**request.labels, **tags, **labels_of(ours)}
-
-
-def end_tag(ends_at: datetime) -> str:
-    """What a machine says of its end: the whole second, since the epoch, by which its life is over."""
-    return str(ceil(ends_at.timestamp()))
 
 
 def scheduling(request: LaunchRequest) -> dict[str, Any]:

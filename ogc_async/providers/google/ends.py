@@ -9,7 +9,7 @@ from math import ceil
 from typing import Any
 
 from ogc_async.errors import InvalidRequest
-from ogc_async.providers.google.body import TTL_S, end_tag
+from ogc_async.providers.google.body import TTL_S
 from ogc_async.providers.google.client import GoogleClient, Reply
 from ogc_async.providers.google.credentials import PROVIDER
 from ogc_async.providers.google.described import read_instance, zone_and_name
@@ -17,6 +17,7 @@ from ogc_async.providers.google.errors import is_overtaken, unreadable
 from ogc_async.providers.google.operations import finish
 from ogc_async.providers.google.tags import label_key
 from ogc_async.types import Instance, InstanceState
+from ogc_async.types.carried import end_tag
 from ogc_async.types.launch import TAG_ENDS
 
 SETTLE_S = 30.0
